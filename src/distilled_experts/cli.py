@@ -1,0 +1,278 @@
+"""The command ``mode``: options in, records and pages out. The work is done by `experiments` and `tabular`.
+
+Nothing heavy is imported before a command runs, so that ``mode --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from distilled_experts import __version__
+from distilled_experts.errors import DistilledExpertsError, TrainingError
+
+if TYPE_CHECKING:
+    from distilled_experts.experiments.compare import Run
+    from distilled_experts.experiments.data import Table
+    from distilled_experts.experiments.runner import Progress
+
+__all__ = ["cli", "main"]
+
+FAILED, BAD_USAGE = 1, 2
+
+Decorator = Callable[[Any], Any]
+
+
+def _options(*decorators: Decorator) -> Decorator:
+    """Several options as one decorator, listed in help in this order."""
+
+    def apply(function: Any) -> Any:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+def _read_config(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """Make the values of a YAML file the defaults of this command's options."""
+    if value is not None:
+        from distilled_experts.experiments.configuration import read_configuration
+
+        names = [p.name for p in context.command.params if p.name and p.name != "config"]
+        context.default_map = read_configuration(value, names)
+
+
+def _choice(name: str, *choices: str, default: str, text: str) -> Decorator:
+    return click.option(name, type=click.Choice(choices), default=default, show_default=True, help=text)
+
+
+_DATA = _options(
+    click.argument("data"),
+    click.option("--target", metavar="COLUMN", help="Column to predict; default: the data set's own, or 'target'."),
+    click.option(
+        "--data-dir", metavar="DIR", envvar="DISTILLED_EXPERTS_DATA", help="Folder searched for data by name."
+    ),
+    click.option("--task", type=click.Choice(["classification", "regression"]), help="Default: from the target."),
+    click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+)
+_MODEL = _options(
+    _choice("--gate", "dense", "sparse", default="dense", text="All experts for every row, or the best few."),
+    click.option("--top-k", type=int, help="Experts that a sparse gate activates per row; default 2."),
+    click.option("--hidden", type=int, default=64, show_default=True, help="Hidden units of each expert."),
+    _choice("--distance", "mse", "relative", "kl", "cosine", default="mse", text="Between expert and teacher."),
+    _choice("--teacher", "mean", "gate", "peers", "leave_one_out", default="mean", text="What experts learn from."),
+    click.option("--epochs", type=int, help="Epochs at most."),
+    click.option("--patience", type=int, help="Epochs without a better validation loss before a model ends."),
+    click.option("--lr", type=float, help="Learning rate."),
+    click.option("--batch-size", type=int, help="Rows in a step, at most."),
+    click.option("--device", default="cpu", show_default=True, help="cpu, or an accelerator that torch finds."),
+    click.option(
+        "--config",
+        metavar="FILE.yaml",
+        callback=_read_config,
+        is_eager=True,
+        expose_value=False,
+        help="Values for these options; those on the command line win.",
+    ),
+)
+_STUDY = _options(
+    click.option("--seeds", type=int, default=10, show_default=True, help="Each a new split and new weights."),
+    click.option(
+        "--metric",
+        type=click.Choice(["accuracy", "balanced_accuracy", "roc_auc", "log_loss", "r2", "mae", "rmse"]),
+        help="Default: accuracy, or r2 for numbers.",
+    ),
+    click.option("--test", metavar="FILE", help="Test rows of your own, the same for every seed."),
+    click.option("--groups", metavar="COLUMN", help="Rows of a group stay on one side of every split."),
+    click.option("--time", metavar="COLUMN", help="Test rows come after training rows in this column."),
+    click.option("--out", metavar="DIR", help="Folder for the run; default: runs/NAME-TIME."),
+    click.option("--continue", "resume", is_flag=True, help="Take up an unfinished run of the same specification."),
+    click.option("--force", is_flag=True, help="Replace the run that the folder holds."),
+    click.option("--quiet", is_flag=True, help="No progress bar, and the answer in one sentence."),
+    click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="%(version)s")
+def cli() -> None:
+    """Find out whether mutual distillation among the experts of a mixture helps on your data."""
+
+
+@cli.command(no_args_is_help=True)
+@_DATA
+@click.option("--experts", type=int, default=4, show_default=True, help="Number of experts.")
+@click.option(
+    "--alpha",
+    default="auto",
+    show_default=True,
+    help="Strength of distillation: a number, a list to choose from per seed on validation rows, or auto.",
+)
+@_MODEL
+@_STUDY
+def compare(**options: Any) -> None:
+    """Compare a dense network, a mixture of experts, and the mixture with mutual distillation.
+
+    DATA is a CSV, CSV.gz or Parquet file, or the name of a data set, such as digits.
+    """
+    from distilled_experts.experiments.compare import run_comparison
+    from distilled_experts.report import compare_renderable
+
+    shown = {key: options.pop(key) for key in ("quiet", "as_json")}
+    run = _prepare_run(options)
+    with _progress(shown["quiet"]) as progress:
+        record = run_comparison(run, progress)
+    _show(record, compare_renderable, **shown)
+
+
+@cli.command(no_args_is_help=True)
+@_DATA
+@click.option("--alpha", default="0,0.001,0.01,0.1,1,10,100", show_default=True, help="Strengths of distillation.")
+@click.option("--experts", default="2,4,8,16", show_default=True, help="Numbers of experts.")
+@_MODEL
+@_STUDY
+def sweep(**options: Any) -> None:
+    """Score mixtures with each number of experts and each strength of distillation.
+
+    DATA is a CSV, CSV.gz or Parquet file, or the name of a data set, such as digits.
+    """
+    from distilled_experts.experiments.compare import run_sweep
+    from distilled_experts.experiments.configuration import parse_counts
+    from distilled_experts.report import sweep_renderable
+
+    shown = {key: options.pop(key) for key in ("quiet", "as_json")}
+    counts = parse_counts("experts", options["experts"])
+    run = _prepare_run(options | {"experts": counts[0]})
+    with _progress(shown["quiet"]) as progress:
+        record = run_sweep(run, counts, progress)
+    _show(record, sweep_renderable, **shown)
+
+
+@cli.command(no_args_is_help=True)
+@_DATA
+@click.option("--experts", type=int, default=4, show_default=True, help="Number of experts.")
+@click.option("--alpha", default="auto", show_default=True, help="Strength of distillation: a number, or auto.")
+@_MODEL
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, batches and validation rows.")
+@click.option("--out", metavar="DIR", required=True, help="Folder for the model.")
+@click.option("--force", is_flag=True, help="Replace the model that the folder holds.")
+def fit(**options: Any) -> None:
+    """Train a distilled mixture on all rows of DATA and save it for `mode predict`."""
+    from distilled_experts.experiments.models import fit_model
+
+    table = _load(options)
+    path = fit_model(table, options.pop("out"), force=options.pop("force"), **options)
+    click.echo(f"saved to {path}", err=True)
+
+
+@cli.command(no_args_is_help=True)
+@click.argument("model")
+@click.argument("data")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def predict(model: str, data: str, debug: bool) -> None:
+    """Predict the rows of the file DATA with a saved MODEL, as CSV on standard output.
+
+    The column "prediction" comes first, then for classes one column "probability_CLASS" each.
+    """
+    from distilled_experts.experiments.models import predict_file
+
+    predict_file(model, data).to_csv(sys.stdout, index=False)
+
+
+def _load(options: dict[str, Any]) -> Table:
+    """The table that the options name; what only describes it is taken out of them."""
+    from distilled_experts.experiments.data import load_table
+
+    options.pop("debug")
+    place = {key: options.pop(key, None) for key in ("target", "data_dir", "groups", "time", "task")}
+    return load_table(options.pop("data"), **place)
+
+
+def _prepare_run(options: dict[str, Any]) -> Run:
+    from distilled_experts.experiments.compare import Run, resolve
+    from distilled_experts.experiments.given import load_test_rows
+    from distilled_experts.experiments.records import choose_folder
+
+    test_file, out = options.pop("test"), options.pop("out")
+    modes = {key: options.pop(key) for key in ("resume", "force")}
+    left_out = (options["groups"], options["time"])
+    table = _load(options)
+    test = None if test_file is None else load_test_rows(test_file, table, left_out)
+    specification = resolve(table, test, **options)
+    return Run(table, test, specification, choose_folder(out, specification, modes["resume"]), **modes)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Progress | None]:
+    """A progress bar on standard error, where a person is watching."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def update(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                for task in tasks.values():
+                    bar.remove_task(task)
+                tasks.clear()
+                tasks[name] = bar.add_task(name, total=total)
+            bar.update(tasks[name], completed=done)
+
+        yield update
+
+
+def _show(record: dict[str, Any], rendered: Callable[[dict[str, Any]], Any], *, quiet: bool, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(record, indent=1, allow_nan=False))
+    elif quiet:
+        click.echo(record["sentence"])
+    else:
+        from rich.console import Console
+
+        Console().print(rendered(record))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command; exit with 0 when done, 1 on failure, 2 on bad usage or input, with one line that says why."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that does not know α shows a mark in its place instead of failing.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        sys.exit(cli.main(arguments, prog_name="mode", standalone_mode=False) or 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        status, line = BAD_USAGE, None
+    except click.ClickException as error:
+        status, line = BAD_USAGE, error.format_message()
+    except (KeyboardInterrupt, click.Abort):
+        status, line = FAILED, "interrupted; the same command with --continue takes it up"
+    except BrokenPipeError:
+        status, line = FAILED, None
+    except DistilledExpertsError as error:
+        status, line = (FAILED if isinstance(error, TrainingError) else BAD_USAGE), str(error)
+        _trace(arguments)
+    except Exception as error:  # noqa: BLE001  (the last resort: one line, and the way to the details)
+        status, line = FAILED, f"{type(error).__name__}: {error} (--debug shows where)".replace("\n", " ")
+        _trace(arguments)
+    if line is not None:
+        click.echo(f"mode: {line}", err=True)
+    sys.exit(status)
+
+
+def _trace(arguments: list[str]) -> None:
+    if "--debug" in arguments:
+        traceback.print_exc()

@@ -1,0 +1,1 @@
+"""Experiments: from a table's name to splits, scores and records."""

@@ -1,0 +1,82 @@
+"""``mode fit`` and ``mode predict``: an estimator trained on a whole table, and its predictions for a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from distilled_experts.errors import ModelFolderError
+from distilled_experts.experiments.data import Table
+from distilled_experts.experiments.reading import read_frame
+from distilled_experts.experiments.specification import parse_alpha
+from distilled_experts.tabular.estimators import MoDEClassifier, MoDERegressor
+from distilled_experts.tabular.frames import check_names
+from distilled_experts.tabular.model_folder import read_model
+
+__all__ = ["fit_model", "load_model", "predict_file"]
+
+_ESTIMATORS = {"MoDEClassifier": MoDEClassifier, "MoDERegressor": MoDERegressor}
+_PARAMETERS = {
+    "experts": "n_experts",
+    "epochs": "max_iter",
+    "patience": "n_iter_no_change",
+    "lr": "learning_rate",
+    "seed": "random_state",
+}
+
+
+def fit_model(table: Table, out: str | Path, *, force: bool = False, **options: Any) -> Path:
+    """Fit the estimator that the table's task asks for, and save it.
+
+    Parameters
+    ----------
+    table : Table
+    out : path
+        Folder for the model.
+    force : bool
+        Replace a model that is there.
+    **options
+        Options of the command; those that are None take the estimator's default.
+
+    Raises
+    ------
+    ModelFolderError
+        When `out` holds something; nothing is trained then.
+    """
+    if Path(out).exists() and not force:
+        raise ModelFolderError(f"out: {str(out)!r} exists already; name a new folder, or --force to replace a model")
+    given = {_PARAMETERS.get(name, name): value for name, value in options.items() if value is not None}
+    if given.get("alpha", "auto") != "auto":
+        given["alpha"] = list(parse_alpha(given["alpha"]))
+    estimator = (MoDEClassifier if table.task == "classification" else MoDERegressor)(**given)
+    estimator.fit(table.X, table.y)
+    estimator.save(out, overwrite=force)
+    return Path(out)
+
+
+def load_model(path: str | Path) -> MoDEClassifier | MoDERegressor:
+    """The estimator that a model folder holds."""
+    name = read_model(path)[0].get("class")
+    if name not in _ESTIMATORS:
+        raise ModelFolderError(f"model: {str(path)!r} holds a {name!r}; known: {', '.join(_ESTIMATORS)}")
+    return _ESTIMATORS[name].load(path)
+
+
+def predict_file(model: str | Path, data: str | Path) -> pd.DataFrame:
+    """Predictions for the rows of a file: ``prediction``, and for classes ``probability_CLASS`` columns.
+
+    Columns that the model was not trained on, such as the target, are passed over.
+    """
+    estimator = load_model(model)
+    frame = read_frame(data)
+    names = list(estimator.feature_names_in_)
+    check_names(tuple(names), tuple(name for name in names if name in frame.columns))
+    frame = frame[names]
+    result = pd.DataFrame({"prediction": estimator.predict(frame)})
+    if isinstance(estimator, MoDEClassifier):
+        probabilities = estimator.predict_proba(frame)
+        for label, column in zip(estimator.classes_, probabilities.T, strict=True):
+            result[f"probability_{label}"] = column
+    return result

@@ -1,0 +1,141 @@
+"""Run the stacks of a comparison or sweep: each once, saved as it ends, taken up where an earlier try stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from distilled_experts.experiments.data import Table
+from distilled_experts.experiments.interruption import Interruption, deferred_interruption
+from distilled_experts.experiments.preparation import prepare
+from distilled_experts.experiments.records import RunFolder
+from distilled_experts.experiments.specification import Specification
+from distilled_experts.experiments.stacks import build_training, groups_per_stack, measure_stack
+from distilled_experts.tabular.training import StackedTraining
+
+__all__ = ["Progress", "StackTask", "comparison_tasks", "run_tasks", "sweep_tasks"]
+
+Model = dict[str, Any]
+Progress = Callable[[str, int, int], None]
+"""Called with what is being trained, epochs done, and epochs at most."""
+
+_CHECKPOINT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class StackTask:
+    """One stack to train: an arm, with one specification, for some consecutive seeds."""
+
+    arm: str
+    specification: Specification
+    seeds: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Unique in a run."""
+        return f"{self.arm}, {self.specification.experts} experts, seeds {self.seeds[0]} to {self.seeds[-1]}"
+
+    def covers(self, model: Model) -> bool:
+        """Whether `model` is one of this stack."""
+        same_arm = model["arm"] == self.arm and model["experts"] == self.specification.experts
+        return same_arm and model["seed"] in self.seeds
+
+
+def comparison_tasks(specification: Specification) -> list[StackTask]:
+    """The stacks of `mode compare`: the dense network and the mixtures."""
+    return _tasks(specification, ("dense", "mixture"))
+
+
+def sweep_tasks(specification: Specification, experts: Sequence[int]) -> list[StackTask]:
+    """The stacks of `mode sweep`: mixtures with each number of experts."""
+    return [task for n in experts for task in _tasks(replace(specification, experts=n), ("mixture",))]
+
+
+def _tasks(specification: Specification, arms: Sequence[str]) -> list[StackTask]:
+    size = groups_per_stack(specification)
+    starts = range(0, specification.seeds, size)
+    return [
+        StackTask(arm, specification, tuple(range(start, min(start + size, specification.seeds))))
+        for start in starts
+        for arm in arms
+    ]
+
+
+def run_tasks(
+    tasks: Sequence[StackTask],
+    table: Table,
+    test: Table | None = None,
+    folder: RunFolder | None = None,
+    progress: Progress | None = None,
+) -> list[Model]:
+    """Train and measure every stack that `folder` does not hold already.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        When interrupted, after the stack in training has been saved.
+    """
+    models = [] if folder is None else folder.metrics()
+    with deferred_interruption() as interruption:
+        for task in tasks:
+            if any(task.covers(model) for model in models):
+                continue
+            models += _run_task(task, table, test, folder, progress, interruption)
+            if folder is not None:
+                folder.write_metrics(models)
+            _stop_if_asked(interruption)
+    return models
+
+
+def _run_task(
+    task: StackTask,
+    table: Table,
+    test: Table | None,
+    folder: RunFolder | None,
+    progress: Progress | None,
+    interruption: Interruption,
+) -> list[Model]:
+    stack = prepare(table, task.specification, task.seeds, test)
+    training = build_training(stack, task.specification, task.arm)
+    clock = _Clock()
+    saved = None if folder is None else folder.load_checkpoint(task.name)
+    if saved is not None:
+        clock.before = float(saved.pop("seconds"))
+        training.restore(saved)
+
+    def after_epoch(current: StackedTraining) -> None:
+        if progress is not None:
+            progress(task.name, current.epoch, current.settings.epochs)
+        if folder is not None and (interruption.requested or clock.checkpoint_due()):
+            folder.save_checkpoint(task.name, {**current.state(), "seconds": clock.total()})
+        _stop_if_asked(interruption)
+
+    training.run(after_epoch)
+    seconds = float(clock.total()) / (len(stack.groups) * training.network.stack_shape[1])
+    return [model | {"seconds": seconds} for model in measure_stack(training, stack, task.specification, task.arm)]
+
+
+class _Clock:
+    """Training time over several tries, and when the next checkpoint is due."""
+
+    def __init__(self) -> None:
+        self.before = 0.0
+        self._start = self._saved = time.perf_counter()
+
+    def total(self) -> torch.Tensor:
+        return torch.tensor(self.before + time.perf_counter() - self._start, dtype=torch.float64)
+
+    def checkpoint_due(self) -> bool:
+        now = time.perf_counter()
+        due = now - self._saved >= _CHECKPOINT_SECONDS
+        self._saved = now if due else self._saved
+        return due
+
+
+def _stop_if_asked(interruption: Interruption) -> None:
+    if interruption.requested:
+        raise KeyboardInterrupt

@@ -1,0 +1,188 @@
+"""Mixture and distillation loss of squared error in one pass, with their gradients in closed form.
+
+Legend: N samples, k experts, width D, ``*`` any leading axes. Experts are visited one by one: nothing as
+large as all expert outputs is allocated on the way forward, and a layout with experts outermost stays as it
+is.
+
+The gradient of ``L = Σ_n Σ_i c_ni ‖e_ni − ē_n‖²`` with ``c_ni`` proportional to the shares that average ē is
+``∂L/∂e_i = 2 c_ni (e_i − ē)``, because the way through ē cancels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from distilled_experts.functional.comparison import Comparison, accumulation_dtype, per_expert
+from distilled_experts.functional.teachers import expert_mean
+
+Gradients = tuple[Tensor | None, Tensor | None]
+
+
+def weighted_sum(outputs: Tensor, weights: Tensor) -> Tensor:
+    """Mix the experts: (*, N, k, D), (*, N, k) → (*, N, D)."""
+    apply: Callable[[Tensor, Tensor], Tensor] = _WeightedSum.apply
+    return apply(outputs, weights)
+
+
+def distilled_sum(
+    outputs: Tensor, weights: Tensor, comparison: Comparison, pair_scale: bool, relative: bool
+) -> tuple[Tensor, Tensor]:
+    """Mix the experts as `weighted_sum` does, to the bit, and give their squared-error loss (*) beside it."""
+    row_factor = per_expert(comparison.row_factor(pair_scale))
+    coefficient = comparison.share * row_factor / max(outputs.shape[-1], 1)
+    apply: Callable[..., tuple[Tensor, ...]] = _DistilledSum.apply
+    output, loss, _ = apply(outputs, weights, comparison.share, comparison.rows, coefficient, relative)
+    return output, loss
+
+
+class _WeightedSum(Function):
+    """The mixture alone, ``y = Σ_i w_i e_i``: (*, N, k, D), (*, N, k) → (*, N, D)."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(*inputs: Tensor) -> Tensor:
+        """Sum over the experts."""
+        outputs, weights = inputs
+        return _weighted_sum(outputs, weights).to(outputs.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Keep the inputs."""
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """``∂e_i = w_i ∂y``, ``∂w_i = e_i·∂y``."""
+        outputs, weights = ctx.saved_tensors
+        return _mixture_gradients(outputs, weights, gradients[0], ctx.needs_input_grad)
+
+
+class _DistilledSum(Function):
+    """The mixture (*, N, D), its distillation loss (*) and ē (*, N, D).
+
+    Inputs: expert outputs (*, N, k, D), weights (*, N, k), then three factors, each a tensor or a number:
+    shares that average ē, rows that average the samples, coefficients (*, N, k) of the squared distances.
+    Last, whether the distance is relative.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        *inputs: Any,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # one name: torch binds arguments in every call
+        """Mix and compare."""
+        outputs, weights, share, rows, coefficient, relative = inputs
+        mean = _mean(outputs, share)
+        loss = _squared_distances(outputs, mean, coefficient)
+        if relative:
+            loss = loss / _mean_square(mean, rows)
+        return _weighted_sum(outputs, weights).to(outputs.dtype), loss, mean
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        """Keep what the experts gave, not the distances from its mean: those are cheap to have again."""
+        mean = output[2]
+        ctx.mark_non_differentiable(mean)
+        ctx.set_materialize_grads(False)
+        outputs, weights, *factors = inputs
+        ctx.numbers = [None if isinstance(factor, Tensor) else factor for factor in factors]
+        ctx.save_for_backward(outputs, weights, mean, *(factor for factor in factors if isinstance(factor, Tensor)))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        """``∂e_i = w_i ∂y + 2 c_i (e_i − ē) ∂L``, ``∂w_i = e_i·∂y``."""
+        outputs, weights, mean, *tensors = ctx.saved_tensors
+        share, rows, coefficient, relative = (tensors.pop(0) if n is None else n for n in ctx.numbers)
+        mixed_gradient, loss_gradient = gradients[:2]
+        if mixed_gradient is None:
+            mixed_gradient = outputs.new_zeros(()).expand(mean.shape)
+        if loss_gradient is None:
+            both = _mixture_gradients(outputs, weights, mixed_gradient, ctx.needs_input_grad)
+            return *both, None, None, None, None
+        if relative:
+            loss_gradient = loss_gradient / _mean_square(mean, rows)
+        strength = loss_gradient[..., None, None] * (2 * coefficient)
+        if torch.is_grad_enabled():
+            # For gradients of gradients ē has to depend on the experts again.
+            mean = expert_mean(outputs.to(mean.dtype), share).squeeze(-2)
+        both = _distilled_gradients(outputs, weights, mixed_gradient, strength, mean, ctx.needs_input_grad)
+        return *both, None, None, None, None
+
+
+def _weighted_sum(outputs: Tensor, weights: Tensor) -> Tensor:
+    total: Tensor | None = None
+    weights = weights.to(accumulation_dtype(outputs.dtype))
+    for output, weight in zip(outputs.unbind(-2), weights.unsqueeze(-1).unbind(-2), strict=True):
+        total = output * weight if total is None else total.addcmul_(output, weight)
+    return total if total is not None else outputs.sum(-2)
+
+
+def _mean(outputs: Tensor, share: Tensor | float) -> Tensor:
+    if isinstance(share, Tensor):
+        return _weighted_sum(outputs, share.expand(outputs.shape[:-1]))
+    first, *others = outputs.unbind(-2)
+    total = first.to(accumulation_dtype(outputs.dtype)) * share
+    for output in others:
+        total.add_(output, alpha=share)
+    return total
+
+
+def _squared_distances(outputs: Tensor, mean: Tensor, coefficient: Tensor | float) -> Tensor:
+    """``Σ_n Σ_i c_ni ‖e_ni − ē_n‖²``: (*, N, k, D), (*, N, D) → (*)."""
+    total: Tensor | None = None
+    each = isinstance(coefficient, Tensor)
+    factors = coefficient.expand(outputs.shape[:-1]).unsqueeze(-1).unbind(-2) if isinstance(coefficient, Tensor) else ()
+    for i, output in enumerate(outputs.unbind(-2)):
+        distance = output - mean
+        scaled = distance * factors[i] if each else distance
+        total = distance * scaled if total is None else total.addcmul_(distance, scaled)
+    summed = mean.sum((-2, -1)) if total is None else total.sum((-2, -1))
+    return summed if isinstance(coefficient, Tensor) else summed * coefficient
+
+
+def _mean_square(mean: Tensor, rows: Tensor | float) -> Tensor:
+    size = (mean.square().mean(-1) * rows).sum(-1)
+    return torch.where(size == 0, 1, size)
+
+
+def _mixture_gradients(outputs: Tensor, weights: Tensor, mixed: Tensor, needs: tuple[bool, ...]) -> Gradients:
+    mixed = mixed.unsqueeze(-2)
+    # In this order the memory of the product serves again.
+    of_weights = _sum_width(outputs * mixed).to(weights.dtype) if needs[1] else None
+    return _layout_of(outputs, weights.unsqueeze(-1), mixed) if needs[0] else None, of_weights
+
+
+def _distilled_gradients(
+    outputs: Tensor, weights: Tensor, mixed: Tensor, strength: Tensor, mean: Tensor, needs: tuple[bool, ...]
+) -> Gradients:
+    mixed = mixed.unsqueeze(-2)
+    of_weights = _sum_width(outputs * mixed).to(weights.dtype) if needs[1] else None
+    if not needs[0]:
+        return None, of_weights
+    pull = outputs - mean.unsqueeze(-2)
+    strength, weights = strength.unsqueeze(-1), weights.unsqueeze(-1)
+    if torch.is_grad_enabled():
+        return (pull * strength + weights * mixed).to(outputs.dtype), of_weights
+    return pull.mul_(strength).addcmul_(weights, mixed).to(outputs.dtype), of_weights
+
+
+def _layout_of(outputs: Tensor, weights: Tensor, mixed: Tensor) -> Tensor:
+    """Multiply, and lay the result out as the expert outputs are."""
+    if torch.is_grad_enabled():
+        return (weights * mixed).to(outputs.dtype)
+    return torch.mul(weights, mixed, out=torch.empty_like(outputs))
+
+
+def _sum_width(product: Tensor) -> Tensor:
+    """Sum over the width, (*, N, k, D) → (*, N, k); slow if the result had another order in memory."""
+    dtype = accumulation_dtype(product.dtype)
+    if product.stride(-3) < product.stride(-1):
+        return product.movedim(-3, -1).sum(-2, dtype=dtype).transpose(-1, -2)
+    return product.sum(-1, dtype=dtype)

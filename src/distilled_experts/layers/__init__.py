@@ -1,0 +1,9 @@
+"""Layers: gate, experts, dispatch and mixture, each of which can be replaced."""
+
+from distilled_experts.layers.dispatch import Dispatch
+from distilled_experts.layers.experts import Activation, Experts
+from distilled_experts.layers.gate import Gate
+from distilled_experts.layers.mixture import MixtureOfExperts
+from distilled_experts.layers.output import MoEOutput, Routing
+
+__all__ = ["MixtureOfExperts", "MoEOutput", "Routing", "Gate", "Experts", "Dispatch", "Activation"]

@@ -1,0 +1,83 @@
+"""Routing: whether the gate chooses an expert that is right, and where wrong answers come from."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["error_types", "oracle_score", "routing_accuracy", "sample_right"]
+
+Bools = NDArray[np.bool_]
+
+
+def sample_right(
+    experts: NDArray[np.floating], mixture: NDArray[np.floating], y: NDArray[np.generic], task: str
+) -> tuple[Bools, Bools]:
+    """Which experts, and whether the mixture, are right on each sample: ``(*, N, E)`` and ``(*, N)``.
+
+    In regression "right" means a squared error below the median of the mixture's.
+
+    Examples
+    --------
+    >>> experts = np.array([[[2.0, 0.0], [0.0, 2.0]]])
+    >>> right, mixture_right = sample_right(experts, experts.mean(1), np.array([1]), "classification")
+    >>> right.tolist(), mixture_right.tolist()
+    ([[False, True]], [False])
+    """
+    if task == "classification":
+        return experts.argmax(-1) == y[:, None], mixture.argmax(-1) == y
+    target = np.asarray(y, dtype=np.float64)
+    expert_loss = ((experts - target[:, None]) ** 2).mean(-1)
+    mixture_loss = ((mixture - target) ** 2).mean(-1)
+    limit = np.median(mixture_loss, axis=-1, keepdims=True)
+    return expert_loss < limit[..., None], mixture_loss < limit
+
+
+def oracle_score(right: Bools) -> NDArray[np.float64]:
+    """Share of the samples on which some expert is right, ``(*)``.
+
+    Examples
+    --------
+    >>> float(oracle_score(np.array([[True, False], [False, False]])))
+    0.5
+    """
+    return np.asarray(right.any(-1).mean(-1))
+
+
+def routing_accuracy(right: Bools, domains: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of the samples that some expert gets right, the share on which the dominating one is right, ``(*)``.
+
+    NaN where no expert is right on any sample.
+
+    Examples
+    --------
+    >>> float(routing_accuracy(np.array([[True, False], [False, True], [False, False]]), np.array([0, 0, 0])))
+    0.5
+    """
+    chosen = np.take_along_axis(right, domains[..., None], axis=-1)[..., 0]
+    solvable = right.any(-1).sum(-1)
+    share: NDArray[np.float64] = np.full(solvable.shape, np.nan)
+    np.divide(chosen.sum(-1), solvable, out=share, where=solvable > 0)
+    return share
+
+
+def error_types(right: Bools, mixture_right: Bools, domains: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """Shares of the samples that the mixture gets wrong, by cause; they add up to its error rate.
+
+    *Gate error*: some expert is right, the dominating one wrong. *Expert error*: no expert is right. *Combination
+    error*: the dominating expert is right, the mixture wrong.
+
+    Examples
+    --------
+    >>> right = np.array([[True, False], [False, False], [True, False]])
+    >>> errors = error_types(right, np.array([False, False, False]), np.array([1, 0, 0]))
+    >>> {name: round(float(share), 2) for name, share in errors.items()}
+    {'gate_error': 0.33, 'expert_error': 0.33, 'combination_error': 0.33}
+    """
+    chosen = np.take_along_axis(right, domains[..., None], axis=-1)[..., 0]
+    some, wrong = right.any(-1), ~mixture_right
+    return {
+        "gate_error": np.asarray((wrong & some & ~chosen).mean(-1)),
+        "expert_error": np.asarray((wrong & ~some).mean(-1)),
+        "combination_error": np.asarray((wrong & chosen).mean(-1)),
+    }

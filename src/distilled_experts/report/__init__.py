@@ -1,0 +1,57 @@
+"""Reports: records in; terminal text, figures and one self-contained HTML page out.
+
+A record is a plain mapping, as ``result.json`` holds it, so a report can be made again from a committed
+file alone. Nothing here trains, reads data or knows a tensor library; matplotlib, Jinja2 and rich are
+imported when they are first needed.
+
+Examples
+--------
+>>> from distilled_experts.report import write_report
+>>> from pathlib import Path
+>>> import json
+>>> record = json.loads(Path("runs/digits/result.json").read_text())  # doctest: +SKIP
+>>> write_report(record, "report.html")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import figures
+    from .html import repr_html
+    from .page import report_html, write_report
+    from .text import compare_renderable, compare_text, sweep_renderable, sweep_text
+
+_HOMES = {
+    "compare_text": "text",
+    "sweep_text": "text",
+    "compare_renderable": "text",
+    "sweep_renderable": "text",
+    "report_html": "page",
+    "write_report": "page",
+    "repr_html": "html",
+}
+__all__ = [
+    "compare_text",
+    "sweep_text",
+    "compare_renderable",
+    "sweep_renderable",
+    "report_html",
+    "write_report",
+    "repr_html",
+    "figures",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "figures":
+        return import_module(".figures", __name__)
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

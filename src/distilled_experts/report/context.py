@@ -1,0 +1,87 @@
+"""What the templates of the page are filled with, worked out from a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import formats, words
+from .records import MIXTURES, alpha_counts, arms_of, probing_of
+from .values import Record, change, finite, mean
+
+CLASSES_SHOWN = 30
+# A template may ask for these whether the record holds them or not; everything else must be there.
+OPTIONAL = (
+    "sentence", "notes", "run", "environment", "specification", "generalisation_gap", "seconds", "rows",
+    "features", "experts", "alpha_grid", "alpha", "negated", "task", "split",
+)  # fmt: skip
+FOUND = ("mean", "low", "high", "p", "detectable")
+
+
+def context_of(record: Record) -> dict[str, Any]:
+    """Return the variables of the template for a comparison or a sweep."""
+    more = _compare_context(record) if record["kind"] == "compare" else _sweep_context(record)
+    return {"record": {**dict.fromkeys(OPTIONAL), **record}, **more}
+
+
+def _compare_context(record: Record) -> dict[str, Any]:
+    digits = words.places(record)
+    return {
+        "digits": digits,
+        "gain": _filled(record.get("difference")),
+        "arms": [(name, record["arms"][name]) for name in arms_of(record)],
+        "differences": _differences(record, digits),
+        "measures": _measures(record),
+        "seeds": _seeds(record),
+        "alphas": alpha_counts(record),
+        "classes": [formats.clean(name) for name in record.get("classes") or ()],
+        "classes_shown": CLASSES_SHOWN,
+    }
+
+
+def _sweep_context(record: Record) -> dict[str, Any]:
+    best = words.best_cell(record)
+    cells = [(cell, _filled(cell.get("difference")), cell is best) for cell in record.get("cells") or ()]
+    return {
+        "digits": words.places(record),
+        "cells": cells,
+        "best": next((row for row in cells if row[2]), None),
+    }
+
+
+def _filled(difference: Record | None) -> Record:
+    return {**dict.fromkeys(FOUND), **(difference or {})}
+
+
+def _differences(record: Record, digits: int) -> list[tuple[str, Mapping[str, Any], int]]:
+    rows = [
+        ("MoDE − MoE, test score", record.get("difference"), digits),
+        ("MoE − dense, test score", record.get("mixture_difference"), digits),
+        (f"MoDE − MoE, {words.own_domain_name(record)}", record.get("own_domain_difference"), 4),
+    ]
+    known = [(name, _filled(found), places) for name, found, places in rows]
+    return [row for row in known if finite(row[1]["mean"]) is not None]
+
+
+def _measures(record: Record) -> list[tuple[str, Any, Any, Any]]:
+    """Return name, MoE, MoDE and change of what was measured on the experts."""
+    probing, own = probing_of(record), record.get("own_domain") or {}
+    if not probing:
+        return []
+    pairs = {words.own_domain_name(record): [finite(own.get(arm)) for arm in MIXTURES]}
+    for key, name in (("routing_accuracy", "routing accuracy"), ("oracle", "oracle score")):
+        pairs[name] = [mean((probing.get(arm) or {}).get(key)) for arm in MIXTURES]
+    return [(name, before, after, change(before, after)) for name, (before, after) in pairs.items()]
+
+
+def _seeds(record: Record) -> list[dict[str, Any]]:
+    """Return one row per seed: the score of each arm, the paired difference and the chosen α."""
+    arms = {name: record["arms"][name].get("scores") or [] for name in arms_of(record)}
+    alphas = record.get("alpha") or []
+    rows = []
+    for seed in range(max(map(len, arms.values()), default=0)):
+        scores = {name: (column[seed] if seed < len(column) else None) for name, column in arms.items()}
+        gain = change(scores.get("moe"), scores.get("mode"))
+        alpha = alphas[seed] if seed < len(alphas) else None
+        rows.append({"seed": seed, "scores": scores, "gain": gain, "alpha": alpha})
+    return rows

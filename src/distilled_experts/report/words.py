@@ -1,0 +1,120 @@
+"""The words of a report: names of measures, one-line findings. Shared by terminal, page and notebook."""
+
+from __future__ import annotations
+
+from . import formats
+from .formats import clean, counted, fixed, probability, signed, strength
+from .records import alpha_counts, arms_of, has_interval
+from .values import Number, Record, finite, known
+
+ARM_NAMES = {"dense": "dense", "moe": "MoE", "mode": "MoDE"}
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "roc_auc": "ROC AUC",
+    "log_loss": "log loss",
+    "r2": "R²",
+    "mae": "MAE",
+    "rmse": "RMSE",
+}
+
+
+def metric_name(record: Record) -> str:
+    """Name the score; a loss whose sign was turned says so."""
+    name = str(record.get("metric", "score"))
+    words = METRIC_NAMES.get(name, clean(name).replace("_", " "))
+    return f"negated {words}" if record.get("negated") else words
+
+
+def own_domain_name(record: Record) -> str:
+    """Name the measure of an expert alone on its own domain (accuracy, or R² in regression)."""
+    return "R² on own domain" if record.get("task") == "regression" else "accuracy on own domain"
+
+
+def gate_name(record: Record) -> str:
+    """Describe the gate, with the number of experts that a sparse one activates."""
+    top_k = record.get("top_k")
+    return f"{record.get('gate', 'dense')} gate" + (f", top {top_k}" if top_k else "")
+
+
+def places(record: Record) -> int:
+    """Return the number of decimals in which all scores of the record are shown."""
+    if record.get("kind") == "sweep":
+        entries = list(record.get("cells") or ())
+    else:
+        entries = [record["arms"][arm] for arm in arms_of(record)]
+    return formats.decimals([entry.get("mean") for entry in entries], [entry.get("se") for entry in entries])
+
+
+def setting(record: Record) -> list[str]:
+    """Return the facts that head every report, in short."""
+    experts = record.get("experts")
+    facts = [str(record.get("task", "")), metric_name(record), counted(int(record.get("seeds", 1)), "seed")]
+    if isinstance(experts, int):
+        facts.append(counted(experts, "expert"))
+    return [fact for fact in (*facts, gate_name(record), clean(record.get("split") or "")) if fact]
+
+
+def interval(difference: Record | None, digits: int) -> str:
+    """Write the 95 % interval of a difference, a dash where one seed gives none."""
+    ends = difference or {}
+    if not has_interval(ends):
+        return formats.MISSING
+    return f"{signed(ends.get('low'), digits)} to {signed(ends.get('high'), digits)}"
+
+
+def difference_line(difference: Record | None, digits: int) -> str:
+    """Write a difference with its interval and p, or say why these are missing."""
+    if not difference or finite(difference.get("mean")) is None:
+        return "not measured"
+    mean = signed(difference["mean"], digits)
+    if not has_interval(difference):
+        return f"{mean} (one seed: no interval)"
+    return f"{mean}, 95 % interval {interval(difference, digits)}, {probability(difference.get('p'))}"
+
+
+def detectable_line(difference: Record | None, digits: int) -> str:
+    """Write the smallest difference that these seeds could have shown, a dash where it is unknown."""
+    detectable = finite((difference or {}).get("detectable"))
+    return formats.MISSING if detectable is None else f"differences of {fixed(detectable, digits)} or more"
+
+
+def alpha_line(record: Record) -> str:
+    """Write the chosen α, each with its number of seeds.
+
+    Examples
+    --------
+    >>> alpha_line({"alpha": [0.03, 0.1, 0.03]})
+    '0.03 (2 seeds), 0.1 (1)'
+    """
+    counts = alpha_counts(record)
+    if not counts:
+        return formats.MISSING
+    (first, seeds), *others = counts
+    head = f"{strength(first)} ({counted(seeds, 'seed')})"
+    return ", ".join([head, *(f"{strength(alpha)} ({number})" for alpha, number in others)])
+
+
+def best_cell(record: Record) -> Record | None:
+    """Return the cell of a sweep with the highest mean score."""
+    cells = [cell for cell in record.get("cells") or () if finite(cell.get("mean")) is not None]
+    return max(cells, key=lambda cell: float(cell["mean"]), default=None)
+
+
+def best_cell_line(record: Record) -> str:
+    """Name the best cell of a sweep; it was picked on the test rows, and the line says so."""
+    cell = best_cell(record)
+    if cell is None:
+        return "no score was measured"
+    where = f"{counted(int(cell['experts']), 'expert')}, α = {strength(cell['alpha'])}"
+    score = formats.with_error(cell["mean"], cell.get("se"), places(record))
+    return f"{where}: {score} (picked on the test rows, so optimistic)"
+
+
+def span(values: list[Number], digits: int) -> str:
+    """Write the range of the known values."""
+    numbers = known(values)
+    if not numbers:
+        return formats.MISSING
+    low, high = fixed(min(numbers), digits), fixed(max(numbers), digits)
+    return low if low == high else f"{low} to {high}"

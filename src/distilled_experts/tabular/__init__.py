@@ -1,0 +1,1 @@
+"""Tables: preprocessing of mixed columns, encoding of targets, training and estimators."""

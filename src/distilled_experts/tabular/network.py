@@ -1,0 +1,212 @@
+"""Many small mixtures of experts as one network: a stack of groups times members.
+
+Shape suffixes: S groups, each with rows of its own · A members of a group, which share its rows · E experts ·
+H hidden units · D features · C outputs (classes or targets) · B rows. Rows come last in memory, so that the hidden
+layer of all members and experts of a group is one matrix product, and the output layer follows without a transposition.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from distilled_experts.functional import combine, dense_gate, sparse_gate_mask
+
+__all__ = ["StackedMixture", "StackedOutput"]
+
+
+class StackedOutput(NamedTuple):
+    """What a stack computes for a batch: the experts one by one, and how the gate weighs them."""
+
+    experts: Tensor  # (S, A, B, E, C), unweighted
+    weights: Tensor  # (S, A, B, E), sum to one over the experts
+    active: Tensor | None  # (S, A, B, E) bool: the experts that a sparse gate activates; None: all of them
+
+    def mixture(self) -> Tensor:
+        """Weighted mean of the experts, ``(S, A, B, C)``."""
+        return combine(self.experts, self.weights, self.active, distillation=False)[0]
+
+
+class _SharedInputExperts(torch.autograd.Function):
+    """Two-layer ReLU experts over rows that all members of a group share."""
+
+    @staticmethod
+    def forward(ctx, x_SBD, w1_SAEHD, b1_SAEH, w2_SAECH, b2_SAEC):  # type: ignore[no-untyped-def]
+        S, A, E, H, D = w1_SAEHD.shape
+        C, B = w2_SAECH.shape[3], x_SBD.shape[1]
+        hidden = torch.baddbmm(b1_SAEH.reshape(S, -1, 1), w1_SAEHD.reshape(S, -1, D), x_SBD.mT).relu_()
+        out = torch.baddbmm(b2_SAEC.reshape(-1, C, 1), w2_SAECH.reshape(-1, C, H), hidden.view(-1, H, B))
+        ctx.save_for_backward(x_SBD, hidden, w1_SAEHD, w2_SAECH)
+        return out.view(S, A, E, C, B)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_SAECB):  # type: ignore[no-untyped-def]
+        x_SBD, hidden, w1_SAEHD, w2_SAECH = ctx.saved_tensors
+        S, A, E, C, H = w2_SAECH.shape
+        B = x_SBD.shape[1]
+        grad_out = grad_SAECB.reshape(-1, C, B)
+        grad_w2 = torch.bmm(grad_out, hidden.view(-1, H, B).mT)
+        grad_hidden = torch.bmm(w2_SAECH.reshape(-1, C, H).mT, grad_out).view(S, -1, B)
+        # ReLU's derivative, written over the gradient itself: the hidden layer is the largest array of a step.
+        torch.ops.aten.threshold_backward.grad_input(grad_hidden, hidden, 0, grad_input=grad_hidden)
+        grad_w1 = torch.bmm(grad_hidden, x_SBD)
+        grad_x = (
+            torch.bmm(grad_hidden.mT, w1_SAEHD.reshape(S, -1, w1_SAEHD.shape[-1])) if ctx.needs_input_grad[0] else None
+        )
+        return (
+            grad_x,
+            grad_w1.view(S, A, E, H, -1),
+            grad_hidden.sum(-1).view(S, A, E, H),
+            grad_w2.view(S, A, E, C, H),
+            grad_out.sum(-1).view(S, A, E, C),
+        )
+
+
+class StackedMixture(nn.Module):
+    """A stack of ``S × A`` mixtures of two-layer experts, trained and evaluated as one.
+
+    Members of a group start from the same weights; every group draws its own from its seed, so a group's models are
+    the same in a stack of any size.
+
+    Parameters
+    ----------
+    seeds : sequence of int, length S
+        One seed a group, for the initial weights.
+    n_members : int
+        A, models per group.
+    n_features, n_outputs : int
+        D and C.
+    n_experts : int
+        E. With one expert there is no gate: a plain network.
+    hidden : int
+        H, hidden units of each expert.
+    top_k : int, optional
+        Experts that a sparse gate activates per row; None: a dense gate.
+    fan_in : sequence of int, length S, optional
+        Features that a group really has where its rows are padded with zero columns; it scales the initial weights.
+    dtype : torch.dtype
+
+    Notes
+    -----
+    Initial weights and biases are uniform in ±1/√fan-in, as `torch.nn.Linear` draws them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> stack = StackedMixture([0, 1], 3, 5, 2, n_experts=4, hidden=8, top_k=2)
+    >>> out = stack(torch.randn(2, 7, 5))
+    >>> out.experts.shape, out.weights.shape, out.mixture().shape
+    (torch.Size([2, 3, 7, 4, 2]), torch.Size([2, 3, 7, 4]), torch.Size([2, 3, 7, 2]))
+    """
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        n_members: int,
+        n_features: int,
+        n_outputs: int,
+        *,
+        n_experts: int,
+        hidden: int,
+        top_k: int | None = None,
+        fan_in: Sequence[int] | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.top_k = None if top_k is None or top_k >= n_experts else top_k
+        fans = [n_features] * len(seeds) if fan_in is None else list(fan_in)
+        E, H, D, C = n_experts, hidden, n_features, n_outputs
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+        def draw(shape: tuple[int, ...], group_fans: Sequence[int]) -> nn.Parameter:
+            """One tensor of a group's weights from its generator, repeated for the members."""
+            groups = [
+                (torch.rand(shape, generator=g, dtype=dtype) * 2 - 1) / math.sqrt(max(fan, 1))
+                for g, fan in zip(generators, group_fans, strict=True)
+            ]
+            return nn.Parameter(torch.stack(groups).unsqueeze(1).repeat(1, n_members, *(1 for _ in shape)))
+
+        self.hidden_weight = draw((E, H, D), fans)
+        self.hidden_bias = draw((E, H), fans)
+        self.output_weight = draw((E, C, H), [H] * len(seeds))
+        self.output_bias = draw((E, C), [H] * len(seeds))
+        if n_experts > 1:
+            self.gate_weight = draw((E, D), fans)
+            self.gate_bias = draw((E,), fans)
+
+    @classmethod
+    def from_weights(cls, weights: Mapping[str, Tensor], *, top_k: int | None = None) -> StackedMixture:
+        """A stack with these weights, named as its parameters are.
+
+        Raises
+        ------
+        ValueError
+            When names or shapes do not fit together.
+        """
+        S, A, E, H, D = weights["hidden_weight"].shape
+        C, dtype = weights["output_bias"].shape[-1], weights["hidden_weight"].dtype
+        stack = cls([0] * S, A, D, C, n_experts=E, hidden=H, top_k=top_k, dtype=dtype)
+        shapes = {name: p.shape for name, p in stack.named_parameters()}
+        if shapes != {name: w.shape for name, w in weights.items()}:
+            raise ValueError(
+                f"weights: shapes { ({k: tuple(v.shape) for k, v in weights.items()}) } do not fit together"
+            )
+        with torch.no_grad():
+            for name, p in stack.named_parameters():
+                p.copy_(weights[name])
+        return stack
+
+    @property
+    def stack_shape(self) -> tuple[int, int]:
+        """``(S, A)``."""
+        return (self.hidden_weight.shape[0], self.hidden_weight.shape[1])
+
+    @property
+    def n_experts(self) -> int:
+        """``E``."""
+        return self.hidden_weight.shape[2]
+
+    def parameters_per_model(self) -> int:
+        """Number of weights and biases of one model of the stack."""
+        S, A = self.stack_shape
+        return sum(p.numel() for p in self.parameters()) // (S * A)
+
+    def select(self, groups: slice = slice(None), members: slice = slice(None)) -> StackedMixture:
+        """A smaller stack on the same memory, for evaluation: these groups and these of their members."""
+        part = copy.copy(self)
+        part._parameters = {
+            name: nn.Parameter(p.detach()[groups, members], requires_grad=False) for name, p in self.named_parameters()
+        }
+        return part
+
+    def forward(self, x_SBD: Tensor) -> StackedOutput:
+        """Experts and gate weights for rows ``(S, B, D)``."""
+        experts_SAECB: Tensor = _SharedInputExperts.apply(  # type: ignore[no-untyped-call]
+            x_SBD, self.hidden_weight, self.hidden_bias, self.output_weight, self.output_bias
+        )
+        experts = experts_SAECB.permute(0, 1, 4, 2, 3)
+        if self.n_experts == 1:
+            return StackedOutput(experts, experts.new_ones(experts.shape[:4]), None)
+        S, A, E, D = self.gate_weight.shape
+        scores = torch.baddbmm(self.gate_bias.view(S, -1, 1), self.gate_weight.view(S, -1, D), x_SBD.mT)
+        scores_SABE = scores.view(S, A, E, -1).mT
+        if self.top_k is None:
+            return StackedOutput(experts, dense_gate(scores_SABE), None)
+        return StackedOutput(experts, *sparse_gate_mask(scores_SABE, self.top_k))
+
+
+def matching_width(n_parameters: int, n_features: int, n_outputs: int) -> int:
+    """Hidden units of the one two-layer network whose size comes nearest to `n_parameters`.
+
+    Examples
+    --------
+    >>> matching_width(1_000, n_features=10, n_outputs=3)
+    71
+    """
+    return max(1, round((n_parameters - n_outputs) / (n_features + 1 + n_outputs)))

@@ -1,0 +1,104 @@
+"""Checks of the estimators' parameters, and values that several places share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+
+from distilled_experts.errors import InvalidParameterError
+from distilled_experts.functional.options import check_distillation
+
+__all__ = [
+    "ALPHA_WORDS",
+    "DEFAULT_ALPHAS",
+    "SMALL_TABLE_ALPHA",
+    "check_alpha",
+    "check_device",
+    "check_gate",
+    "check_parameters",
+    "check_range",
+    "check_whole",
+]
+
+# From no distillation to one as strong as the task loss.
+DEFAULT_ALPHAS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
+# Where no validation rows are there to choose by.
+SMALL_TABLE_ALPHA = 0.1
+
+ALPHA_WORDS = "auto, a number ≥ 0, or a list of such numbers"
+
+
+def check_parameters(estimator: Any) -> None:
+    """Raise an error for the first parameter of an estimator with a value that is not allowed."""
+    for name in ("n_experts", "hidden", "n_estimators", "max_iter", "batch_size", "n_iter_no_change"):
+        check_whole(name, getattr(estimator, name))
+    check_gate(estimator.gate, estimator.top_k, estimator.n_experts)
+    check_distillation(estimator.distance, estimator.teacher, "uniform", 1.0)
+    if isinstance(estimator.alpha, str):
+        if estimator.alpha != "auto":
+            raise InvalidParameterError("alpha", estimator.alpha, ALPHA_WORDS)
+    else:
+        for value in estimator.alpha if isinstance(estimator.alpha, Iterable) else (estimator.alpha,):
+            check_alpha(value)
+    check_range("learning_rate", estimator.learning_rate, above=0)
+    check_range("weight_decay", estimator.weight_decay, least=0)
+    check_range("validation_fraction", estimator.validation_fraction, above=0, below=1)
+    if estimator.early_stopping not in (True, False, "auto"):
+        raise InvalidParameterError("early_stopping", estimator.early_stopping, "auto, True, False")
+    check_device(estimator.device)
+
+
+def check_gate(gate: object, top_k: object, n_experts: int) -> None:
+    """Raise an error unless gate and top_k go together."""
+    if gate not in ("dense", "sparse"):
+        raise InvalidParameterError("gate", gate, ("dense", "sparse"))
+    if top_k is None:
+        return
+    if gate == "dense":
+        raise InvalidParameterError("top_k", top_k, "None with the dense gate; gate='sparse' takes a number")
+    if not _is_whole(top_k) or not 1 <= top_k <= n_experts:  # type: ignore[operator]
+        raise InvalidParameterError("top_k", top_k, f"1 to {n_experts}, the number of experts")
+
+
+def check_alpha(value: object) -> float:
+    """`value` as a strength of distillation."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not (math.isfinite(number) and number >= 0):
+        raise InvalidParameterError("alpha", value, ALPHA_WORDS)
+    return number
+
+
+def check_whole(name: str, value: object, least: int = 1) -> None:
+    """Raise an error unless `value` is a whole number from `least`."""
+    if not _is_whole(value) or value < least:  # type: ignore[operator]
+        raise InvalidParameterError(name, value, f"whole numbers from {least}")
+
+
+def check_device(name: str) -> None:
+    """Raise an error for a device that torch does not know or cannot use here."""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        raise InvalidParameterError("device", name, "cpu, or an accelerator that torch finds here") from error
+
+
+def check_range(
+    name: str, value: Any, *, above: float | None = None, least: float | None = None, below: float = math.inf
+) -> None:
+    """Raise an error unless `value` is a number in this range."""
+    real = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if real and (above is None or value > above) and (least is None or value >= least) and value < below:
+        return
+    words = f"numbers above {above:g}" if above is not None else f"numbers from {least:g}"
+    raise InvalidParameterError(name, value, words + (f" and below {below:g}" if math.isfinite(below) else ""))
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

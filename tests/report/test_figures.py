@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib as mpl
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from distilled_experts.errors import InvalidParameterError
+from distilled_experts.report import figures
+from distilled_experts.report.figures.axes import visible_range
+
+Build = Callable[..., dict[str, Any]]
+OF_COMPARE = [
+    figures.differences,
+    figures.score_against_alpha,
+    figures.own_domain_against_alpha,
+    figures.expert_domain_matrix,
+    figures.domain_shares,
+    figures.learning_curves,
+]
+RECORDS: list[dict[str, Any]] = [
+    {},
+    {"seeds": 1},
+    {"experts": 1},
+    {"seeds": 1, "experts": 2, "grid": [0.0]},
+    {"task": "regression", "metric": "rmse", "scale": -54.2},
+    {"experts": 20, "seeds": 3},
+]
+
+
+@pytest.mark.parametrize("options", RECORDS, ids=str)
+@pytest.mark.parametrize("draw", OF_COMPARE, ids=lambda draw: draw.__name__)
+def test_every_figure_of_every_record_is_valid_svg(
+    compare_record: Build, draw: Callable[..., Figure], options: dict[str, Any]
+) -> None:
+    svg = figures.to_svg(draw(compare_record(**options)))
+    root = ET.fromstring(svg)
+    assert root.tag.endswith("svg")
+    assert "<date" not in svg.lower()
+    assert "matplotlib.org" not in svg
+    assert svg == figures.to_svg(draw(compare_record(**options)))
+
+
+def test_the_same_record_gives_the_same_bytes_in_another_process(compare_record: Build) -> None:
+    code = (
+        "import json, sys; from distilled_experts.report import figures; record = json.load(sys.stdin);"
+        "sys.stdout.write(figures.to_svg(figures.domain_shares(record)))"
+    )
+    record = compare_record()
+    there = subprocess.run(
+        [sys.executable, "-c", code], input=json.dumps(record), capture_output=True, text=True, check=True
+    )
+    assert there.stdout == figures.to_svg(figures.domain_shares(record))
+
+
+def test_settings_of_the_user_neither_matter_nor_change(compare_record: Build) -> None:
+    record = compare_record()
+    usual = figures.to_svg(figures.score_against_alpha(record))
+    with mpl.rc_context({"font.size": 30, "axes.facecolor": "black", "svg.fonttype": "path", "axes.grid": True}):
+        before = dict(mpl.rcParams)
+        assert figures.to_svg(figures.score_against_alpha(record)) == usual
+        assert dict(mpl.rcParams) == before
+
+
+def test_no_window_library_is_loaded(sweep_record: Build) -> None:
+    code = (
+        "import json, sys; from distilled_experts.report import figures; record = json.load(sys.stdin);"
+        "figures.to_svg(figures.alpha_by_experts(record)); assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], input=json.dumps(sweep_record()), text=True, check=True)
+
+
+@pytest.mark.parametrize("draw", [draw for draw in OF_COMPARE if draw is not figures.expert_domain_matrix])
+def test_figures_are_drawn_on_given_axes(compare_record: Build, draw: Callable[..., Figure]) -> None:
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    assert draw(compare_record(), right) is figure
+    assert right.has_data()
+    assert not left.has_data()
+
+
+def test_scores_along_alpha_are_the_means_over_seeds(compare_record: Build) -> None:
+    record = compare_record()
+    scores = record["alpha_path"]["test_scores"]
+    means = [sum(column) / len(column) for column in zip(*scores, strict=True)]
+    (ax,) = figures.score_against_alpha(record).axes
+    (line,) = [line for line in ax.lines if str(line.get_label()).startswith("MoDE")]
+    assert list(line.get_ydata()) == pytest.approx(means)
+    labels = [label.get_text() for label in ax.get_xticklabels()]
+    assert labels[0] == "0\n·"
+    assert labels[4] == "0.03\n5"
+    (dense,) = [line for line in ax.lines if line.get_label() == "dense"]
+    assert list(dense.get_ydata()) == pytest.approx([record["arms"]["dense"]["mean"]] * 2)
+
+
+def test_many_values_of_alpha_do_not_overlap(compare_record: Build) -> None:
+    grid = [0.0, *(10 ** (step / 4 - 3) for step in range(20))]
+    record = compare_record(grid=grid, seeds=2)
+    figure = figures.score_against_alpha(record)
+    figure.draw_without_rendering()
+    (ax,) = figure.axes
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+    assert all(left.x1 <= right.x0 for left, right in itertools.pairwise(boxes))
+    assert [label.get_text() for label in ax.get_xticklabels()][10] == f"{grid[10]:.3g} (1)"
+
+
+def test_a_collapse_does_not_flatten_the_other_scores(sweep_record: Build) -> None:
+    record = sweep_record()
+    (ax,) = figures.alpha_by_experts(record).axes
+    low, high = ax.get_ylim()
+    interesting = [cell["mean"] for cell in record["cells"] if cell["alpha"] < 100]
+    assert low < min(interesting) < max(interesting) < high
+    assert high - low < 0.05
+    assert [text.get_text() for text in ax.texts] == ["▼ 0.40"]
+
+
+def test_the_axis_is_cut_only_where_needed() -> None:
+    assert visible_range([0.90, 0.91, 0.92, 0.93, 0.94]) is None
+    assert visible_range([0.95, 0.95, 0.95, 0.95]) is None
+    assert visible_range([0.95, 0.3]) is None
+    assert visible_range([0.30, 0.95, 0.96, 0.97, 0.97], shown=[0.30]) is None
+    assert visible_range([]) is None
+    limits = visible_range([0.95, 0.96, None, 0.97, 0.30])
+    assert limits is not None
+    assert 0.90 < limits[0] < 0.95
+
+
+def test_the_matrix_shows_ranked_means_and_outlines_the_diagonal(compare_record: Build) -> None:
+    record = compare_record(seeds=2, experts=2)
+    record["probing"]["moe"].update(
+        shares=[[0.7, 0.3], [0.3, 0.7]], matrix=[[[0.91, 0.22], [0.33, 0.84]], [[0.84, 0.33], [0.22, 0.91]]]
+    )
+    left, right = figures.expert_domain_matrix(record).axes
+    assert [text.get_text() for text in left.texts] == ["0.91", "0.22", "0.33", "0.84"]
+    assert left.get_title(loc="left") == "MoE"
+    assert right.get_title(loc="left") == "MoDE"
+    cells = [patch for patch in left.patches if isinstance(patch, Rectangle)]
+    outlined = [cell.get_xy() for cell in cells if cell.get_linewidth() > 1]
+    assert outlined == [(-0.5, -0.5), (0.5, 0.5)]
+    opacities = [cell.get_facecolor()[3] for cell in cells]
+    assert opacities[0] > opacities[3] > opacities[2] > opacities[1]
+
+
+def test_domain_shares_are_ranked_in_each_seed(compare_record: Build) -> None:
+    record = compare_record(seeds=2, experts=2)
+    record["probing"]["moe"]["shares"] = [[0.9, 0.1], [0.3, 0.7]]
+    (ax,) = figures.domain_shares(record).axes
+    heights = [patch.get_height() for patch in ax.patches[:2] if isinstance(patch, Rectangle)]
+    assert heights == pytest.approx([0.8, 0.2])
+
+
+def test_differences_show_mean_and_interval(compare_record: Build) -> None:
+    record = compare_record()
+    (ax,) = figures.differences(record).axes
+    drawn = [list(line.get_xdata()) for line in ax.lines]
+    gain = record["difference"]
+    assert [gain["low"], gain["high"]] in drawn
+    assert [gain["mean"]] in drawn
+    assert gain["scores"] in drawn
+
+
+def test_curves_with_missing_losses_are_drawn_without_them(compare_record: Build) -> None:
+    record = compare_record()
+    record["curves"]["mode"]["validation_loss"][3] = None
+    (ax,) = figures.learning_curves(record).axes
+    (line,) = [line for line in ax.lines if line.get_label() == "MoDE"]
+    assert len(list(line.get_xdata())) == len(record["curves"]["mode"]["epoch"]) - 1
+    assert ax.get_yscale() == "log"
+
+
+def test_a_figure_of_another_record_is_refused(compare_record: Build, sweep_record: Build) -> None:
+    with pytest.raises(InvalidParameterError, match="kind"):
+        figures.alpha_by_experts(compare_record())
+    with pytest.raises(InvalidParameterError, match="kind"):
+        figures.domain_shares(sweep_record())

@@ -1,0 +1,219 @@
+"""Stacked training against a plain PyTorch loop over the same models, and its promises."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from distilled_experts.errors import TrainingError
+from distilled_experts.functional import sparse_gate
+from distilled_experts.tabular.network import StackedMixture
+from distilled_experts.tabular.training import Rows, StackedTraining, TrainingSettings
+
+ALPHAS = (0.0, 0.1, 1.0)
+D, C = 5, 3
+
+
+def make_rows(task: str, n: int, seeds: list[int], *, weighted: bool = False) -> Rows:
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    x = torch.stack([torch.randn(n, D, generator=g, dtype=torch.float64) for g in generators])
+    code = (x[..., :2] > 0).long().sum(-1)
+    target = code if task == "classification" else torch.stack([x.sum(-1), x[..., 0] * x[..., 1]], -1)
+    weight = torch.stack([torch.rand(n, generator=g, dtype=torch.float64) for g in generators]) if weighted else None
+    return Rows(x, target, [n] * len(seeds), weight)
+
+
+def make_training(
+    task: str = "classification",
+    seeds: tuple[int, ...] = (0, 1),
+    alphas: tuple[float, ...] = ALPHAS,
+    top_k: int | None = None,
+    weighted: bool = False,
+    **settings: object,
+) -> StackedTraining:
+    outputs = C if task == "classification" else 2
+    network = StackedMixture(seeds, len(alphas), D, outputs, n_experts=4, hidden=6, top_k=top_k, dtype=torch.float64)
+    return StackedTraining(
+        network,
+        torch.tensor(alphas, dtype=torch.float64).repeat(len(seeds), 1),
+        make_rows(task, 50, list(seeds), weighted=weighted),
+        make_rows(task, 20, [s + 100 for s in seeds]),
+        task,
+        seeds,
+        TrainingSettings(**{"epochs": 3, "batch_size": 16, "learning_rate": 0.01} | settings),
+    )
+
+
+class PlainMixture(nn.Module):
+    """The textbook version: a list of linear layers, a loop over experts."""
+
+    def __init__(self, stack: StackedMixture, s: int, a: int) -> None:
+        super().__init__()
+        E, H, D = stack.hidden_weight.shape[2:]
+        C = stack.output_weight.shape[3]
+        self.experts = nn.ModuleList(
+            nn.Sequential(nn.Linear(D, H), nn.ReLU(), nn.Linear(H, C)).double() for _ in range(E)
+        )
+        self.gate = nn.Linear(D, E).double()
+        self.top_k = stack.top_k or E
+        with torch.no_grad():
+            for e, expert in enumerate(self.experts):
+                expert[0].weight.copy_(stack.hidden_weight[s, a, e])
+                expert[0].bias.copy_(stack.hidden_bias[s, a, e])
+                expert[2].weight.copy_(stack.output_weight[s, a, e])
+                expert[2].bias.copy_(stack.output_bias[s, a, e])
+            self.gate.weight.copy_(stack.gate_weight[s, a])
+            self.gate.bias.copy_(stack.gate_bias[s, a])
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mixture, and per row the mean squared deviation of the active experts from their mean."""
+        weights, active = sparse_gate(self.gate(x), self.top_k)
+        outputs = torch.stack([expert(x) for expert in self.experts], dim=1)
+        chosen = torch.stack([outputs[n, active[n]] for n in range(len(x))])
+        spread = (chosen - chosen.mean(1, keepdim=True)).square().mean((1, 2))
+        return (weights.unsqueeze(-1) * chosen).sum(1), spread
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("top_k", [None, 2])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_losses_and_weights_are_those_of_a_plain_loop(task, top_k, weighted):
+    training = make_training(task, top_k=top_k, weighted=weighted)
+    plain = {(s, a): PlainMixture(training.network, s, a) for s in range(2) for a in range(3)}
+    optimizers = {k: torch.optim.Adam(m.parameters(), lr=0.01) for k, m in plain.items()}
+    for step in range(4):
+        rows = torch.stack([torch.arange(16) + 3 * step, torch.arange(16, 0, -1) + step])
+        task_losses, distillation_losses = training.step(rows)
+        for (s, a), model in plain.items():
+            x, t = training.train.x[s, rows[s]], training.train.target[s, rows[s]]
+            w = training.train.weight[s, rows[s]] if weighted else torch.ones(16, dtype=torch.float64)
+            y, spread = model(x)
+            row_loss = (
+                nn.functional.cross_entropy(y, t, reduction="none") if t.dim() == 1 else (y - t).square().mean(-1)
+            )
+            loss, distillation = (w * row_loss).sum() / w.sum(), (w * spread).sum() / w.sum()
+            torch.testing.assert_close(task_losses[s, a], loss)
+            torch.testing.assert_close(distillation_losses[s, a], distillation)
+            optimizers[s, a].zero_grad()
+            (loss + ALPHAS[a] * distillation).backward()
+            optimizers[s, a].step()
+    for (s, a), model in plain.items():
+        for e, expert in enumerate(model.experts):
+            torch.testing.assert_close(training.network.hidden_weight[s, a, e], expert[0].weight)
+            torch.testing.assert_close(training.network.output_bias[s, a, e], expert[2].bias)
+        torch.testing.assert_close(training.network.gate_weight[s, a], model.gate.weight)
+
+
+def test_a_models_result_does_not_depend_on_its_neighbours():
+    whole = make_training(epochs=30, patience=2, learning_rate=0.05)
+    whole.run()
+    alone = make_training(seeds=(1,), alphas=(0.1,), epochs=30, patience=2, learning_rate=0.05)
+    alone.run()
+    assert whole.best_epoch[1, 1] == alone.best_epoch[0, 0] < whole.epoch
+    for stacked, single in zip(whole.network.parameters(), alone.network.parameters(), strict=True):
+        torch.testing.assert_close(stacked[1, 1], single[0, 0])
+
+
+def test_training_ends_when_every_model_has_lost_patience_and_keeps_the_best_weights():
+    training = make_training(epochs=200, patience=3, learning_rate=0.1)
+    training.run()
+    assert training.epoch == int(training.best_epoch.max()) + 4
+    losses = torch.stack(training.history["validation_loss"])
+    torch.testing.assert_close(training.validation_loss(training.validation), training.best_loss)
+    torch.testing.assert_close(
+        losses.min(0).values[losses.argmin(0) + 1 == training.best_epoch],
+        training.best_loss[losses.argmin(0) + 1 == training.best_epoch],
+    )
+
+
+def test_alpha_zero_is_plain_training_bit_for_bit():
+    with_others, plain = make_training(), make_training(alphas=(0.0,) * 3)
+    with_others.run()
+    plain.run()
+    for a, b in zip(with_others.network.parameters(), plain.network.parameters(), strict=True):
+        assert torch.equal(a[:, 0], b[:, 0])
+        assert not torch.equal(a[:, 1], b[:, 1])
+
+
+def test_a_restored_training_goes_on_bit_for_bit():
+    straight = make_training(epochs=6)
+    straight.run()
+    first = make_training(epochs=6)
+    for _ in range(2):
+        first.run_epoch()
+    state = copy.deepcopy(first.state())
+    first.run_epoch()  # what comes after the save must not matter
+    resumed = make_training(epochs=6)
+    resumed.restore(state)
+    resumed.run()
+    for a, b in zip(straight.network.parameters(), resumed.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert torch.equal(torch.stack(straight.history["train_loss"]), torch.stack(resumed.history["train_loss"]))
+
+
+def test_validation_loss_ignores_padding_and_chunks():
+    training = make_training()
+    whole = training.validation_loss(training.validation)
+    rows = training.validation
+    padded = torch.cat([rows.x, torch.full((2, 3, D), 7.0, dtype=torch.float64)], 1)
+    target = torch.cat([rows.target, torch.zeros(2, 3, dtype=torch.int64)], 1)
+    padded_rows = Rows(padded, target, rows.counts)
+    torch.testing.assert_close(training.validation_loss(padded_rows, chunk=7), whole)
+
+
+def test_batches_are_equal_and_differ_from_epoch_to_epoch():
+    training = make_training(batch_size=16)
+    assert (training.n_batches, training.batch_rows) == (3, 16)
+    first = training._order()
+    assert all(len(set(row.tolist())) == 48 for row in first)
+    training.epoch = 1
+    assert not torch.equal(first, training._order())
+
+
+def test_distillation_draws_experts_together():
+    training = make_training(alphas=(0.0, 0.1, 10.0), epochs=20)
+    training.run()
+    spread = training.history["distillation_loss"][-1]
+    assert (spread[:, 2] < spread[:, 1]).all()
+    assert (spread[:, 1] < spread[:, 0]).all()
+
+
+def test_one_diverging_model_leaves_the_others_alone():
+    training = make_training(alphas=(0.0, 0.1, float("inf")))
+    with pytest.raises(TrainingError, match="not finite"):
+        training.run()
+    sound = make_training(alphas=(0.0, 0.1))
+    sound.run()
+    torch.testing.assert_close(training.best_loss[:, :2], sound.best_loss)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_learning_rate_follows_its_schedule(schedule):
+    training = make_training(schedule=schedule, epochs=10, warmup=0.1)
+    rates = []
+    for step in range(30):
+        training._set_learning_rate(step)
+        rates.append(training.optimizer.param_groups[0]["lr"])
+    assert rates[0] == pytest.approx(0.01 / 3)
+    assert max(rates) <= 0.01
+    assert rates[-1] == pytest.approx(0.01) if schedule == "constant" else rates[-1] < 0.001
+
+
+def test_without_validation_rows_all_epochs_are_run_and_the_last_weights_kept():
+    training = make_training(epochs=5)
+    training = StackedTraining(
+        training.network,
+        training.alpha,
+        training.train,
+        None,
+        training.task,
+        training.seeds,
+        training.settings,
+    )
+    training.run()
+    assert training.epoch == 5
+    assert (training.best_epoch == 5).all()
+    assert "validation_loss" not in training.history
