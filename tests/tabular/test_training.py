@@ -122,7 +122,10 @@ def test_training_ends_when_every_model_has_lost_patience_and_keeps_the_best_wei
     training.run()
     assert training.epoch == int(training.best_epoch.max()) + 4
     losses = torch.stack(training.history["validation_loss"])
-    torch.testing.assert_close(training.validation_loss(training.validation), training.best_loss)
+    check = StackedTraining(
+        training.network, training.alpha, training.train, None, training.task, training.seeds, training.settings
+    )
+    torch.testing.assert_close(check.validation_loss(training.validation), training.best_loss)
     torch.testing.assert_close(
         losses.min(0).values[losses.argmin(0) + 1 == training.best_epoch],
         training.best_loss[losses.argmin(0) + 1 == training.best_epoch],
@@ -195,11 +198,42 @@ def test_learning_rate_follows_its_schedule(schedule):
     training = make_training(schedule=schedule, epochs=10, warmup=0.1)
     rates = []
     for step in range(30):
-        training._set_learning_rate(step)
-        rates.append(training.optimizer.param_groups[0]["lr"])
+        rates.append(training._learning_rate(step))
     assert rates[0] == pytest.approx(0.01 / 3)
     assert max(rates) <= 0.01
     assert rates[-1] == pytest.approx(0.01) if schedule == "constant" else rates[-1] < 0.001
+
+
+def test_groups_that_are_done_leave_and_the_others_go_on_as_before():
+    seeds = tuple(range(5))
+    training = make_training(seeds=seeds, epochs=60, patience=1, learning_rate=0.05)
+    in_training = []
+    training.run(lambda t: in_training.append(len(t.working.groups)))
+    assert in_training[0] == 5
+    assert in_training[-1] < 3
+    for s in seeds:
+        alone = make_training(seeds=(s,), epochs=60, patience=1, learning_rate=0.05)
+        alone.run()
+        assert torch.equal(training.best_epoch[s], alone.best_epoch[0])
+        torch.testing.assert_close(training.best_loss[s], alone.best_loss[0])
+        for stacked, single in zip(training.network.parameters(), alone.network.parameters(), strict=True):
+            torch.testing.assert_close(stacked[s], single[0])
+
+
+def test_a_training_restored_after_groups_have_left_goes_on_bit_for_bit():
+    def make() -> StackedTraining:
+        return make_training(seeds=tuple(range(5)), epochs=60, patience=1, learning_rate=0.05)
+
+    straight, first, resumed = make(), make(), make()
+    straight.run()
+    while len(first.working.groups) > 3:
+        first.run_epoch()
+    assert not first.finished
+    resumed.restore(first.state())
+    resumed.run()
+    for a, b in zip(straight.network.parameters(), resumed.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert torch.equal(straight.best_epoch, resumed.best_epoch)
 
 
 def test_without_validation_rows_all_epochs_are_run_and_the_last_weights_kept():

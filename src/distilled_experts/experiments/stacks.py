@@ -85,7 +85,8 @@ def measure_stack(training: StackedTraining, stack: Stack, specification: Specif
                 "parameters": training.network.parameters_per_model(),
             }
             model |= {name: _plain(values[a]) for name, values in measured.items()}
-            model["curves"] = {name: _plain(values[:, s, a]) for name, values in curves.items()}
+            trained = np.isfinite(curves["validation_loss"][:, s, a])
+            model["curves"] = {name: _plain(values[trained, s, a]) for name, values in curves.items()}
             models.append(model)
     return models
 

@@ -2,7 +2,7 @@
 
 Shape suffixes as in `network`: S groups, A members, B rows. A model's result does not depend on its neighbours in the
 stack: every group draws its own batches from its seed, and a model that has run out of patience is no longer
-considered, however long the others go on.
+considered, however long the others go on. Groups that are done leave the stack, so that the others go on faster.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from distilled_experts.errors import TrainingError
 from distilled_experts.functional import Distance, Teacher, combine
 from distilled_experts.tabular.losses import TASK_LOSSES
 from distilled_experts.tabular.network import StackedMixture
+from distilled_experts.tabular.working import WorkingStack, weights_of
 
 __all__ = ["Rows", "StackedTraining", "TrainingSettings"]
 
@@ -41,7 +41,7 @@ class Rows:
 class TrainingSettings:
     """How a stack is trained; the defaults are those of `mode compare`.
 
-    `batch_size` is an upper bound: batches of an epoch are made equally large. `patience` counts epochs without a
+    Batches have about `batch_size` rows and are equally large. `patience` counts epochs without a
     better validation loss. `warmup` is the share of all steps in which the learning rate rises linearly; it then falls
     as a half cosine when `schedule` is "cosine".
     """
@@ -82,7 +82,8 @@ class StackedTraining:
         Lowest validation loss so far, and the epoch (from 1) that reached it. Without validation rows: the
         training loss of the last epoch.
     history : dict of str to list of Tensor, each (S, A)
-        ``train_loss`` (task loss alone), ``distillation_loss`` and ``validation_loss``, one entry an epoch.
+        ``train_loss`` (task loss alone), ``distillation_loss`` and ``validation_loss``, one entry an epoch; NaN once a
+        model's group has left the training.
     """
 
     network: StackedMixture
@@ -94,29 +95,16 @@ class StackedTraining:
     settings: TrainingSettings = field(default_factory=TrainingSettings)
 
     def __post_init__(self) -> None:
+        settings = self.settings
+        measured = ("train_loss", "distillation_loss", *(() if self.validation is None else ("validation_loss",)))
         self.epoch = 0
-        measured = (
-            "train_loss",
-            "distillation_loss",
-            *(() if self.validation is None else ("validation_loss",)),
-        )
         self.history: dict[str, list[Tensor]] = {name: [] for name in measured}
         self.best_loss = torch.full_like(self.alpha, math.inf)
         self.best_epoch = torch.zeros_like(self.alpha)
-        self.best = [p.detach().clone() for p in self.network.parameters()]
+        self.best = weights_of(self.network)
+        self.working = WorkingStack(self.network, settings.learning_rate, settings.weight_decay)
         self._loss = TASK_LOSSES[self.task]
-        smallest = min(self.train.counts)
-        self.n_batches = max(1, round(smallest / self.settings.batch_size))
-        self.batch_rows = smallest // self.n_batches
-        named = list(self.network.named_parameters())
-        decayed: dict[str, Any] = {"params": [p for name, p in named if name.endswith("weight")]}
-        kept: dict[str, Any] = {"params": [p for name, p in named if name.endswith("bias")], "weight_decay": 0.0}
-        self.optimizer = torch.optim.AdamW(
-            [decayed, kept],
-            lr=self.settings.learning_rate,
-            weight_decay=self.settings.weight_decay,
-            fused=True,
-        )
+        self.n_batches, self.batch_rows = _batches(min(self.train.counts), settings.batch_size)
 
     @property
     def finished(self) -> bool:
@@ -135,31 +123,36 @@ class StackedTraining:
             self.run_epoch()
             if on_epoch is not None:
                 on_epoch(self)
-        self._restore_best()
+        self._finish()
 
     def run_epoch(self) -> None:
-        """One pass over every group's rows, then the validation rows."""
-        task_sum = distillation_sum = torch.zeros_like(self.alpha)
+        """One pass over the rows of every group in training, then the validation rows."""
+        task_sum = distillation_sum = torch.zeros_like(self.alpha[self.working.groups])
         order = self._order()
         for batch in range(self.n_batches):
-            self._set_learning_rate(self.epoch * self.n_batches + batch)
+            self.working.set_learning_rate(self._learning_rate(self.epoch * self.n_batches + batch))
             rows = order[:, batch * self.batch_rows : (batch + 1) * self.batch_rows]
             task_loss, distillation_loss = self.step(rows)
             task_sum, distillation_sum = task_sum + task_loss, distillation_sum + distillation_loss
         self.epoch += 1
-        self.history["train_loss"].append(task_sum / self.n_batches)
-        self.history["distillation_loss"].append(distillation_sum / self.n_batches)
+        self.history["train_loss"].append(self._in_full(task_sum / self.n_batches))
+        self.history["distillation_loss"].append(self._in_full(distillation_sum / self.n_batches))
         if self.validation is None:
             self.best_loss, self.best_epoch = self.history["train_loss"][-1], self.best_epoch + 1
         else:
-            self.history["validation_loss"].append(self.validation_loss(self.validation))
+            self.history["validation_loss"].append(self._in_full(self.validation_loss(self.validation)))
             self._keep_best()
+            self._let_go()
 
     def step(self, rows_SB: Tensor) -> tuple[Tensor, Tensor]:
-        """One step of all models on the rows with these positions in their group; its task and distillation losses."""
-        x, target = _take(self.train.x, rows_SB), _take(self.train.target, rows_SB)
-        weight = None if self.train.weight is None else _take(self.train.weight, rows_SB)
-        out = self.network(x)
+        """One step of all models in training, on the rows with these positions in their groups.
+
+        Returns the task loss and the distillation loss, ``(groups in training, A)`` each.
+        """
+        groups = self.working.groups
+        x, target = _take(self.train.x, groups, rows_SB), _take(self.train.target, groups, rows_SB)
+        weight = None if self.train.weight is None else _take(self.train.weight, groups, rows_SB)
+        out = self.working.network(x)
         mixture, distillation_loss = combine(
             out.experts,
             out.weights,
@@ -170,71 +163,65 @@ class StackedTraining:
         )
         assert distillation_loss is not None
         task_loss = _weighted_mean(self._loss(mixture, target), weight)
-        self.optimizer.zero_grad()
-        (task_loss + self.alpha * distillation_loss).sum().backward()
-        self.optimizer.step()
+        self.working.step((task_loss + self.alpha[groups] * distillation_loss).sum())
         return task_loss.detach(), distillation_loss.detach()
 
     @torch.no_grad()
     def validation_loss(self, rows: Rows, chunk: int = 512) -> Tensor:
-        """Task loss on rows that are not trained on, ``(S, A)``."""
-        total = norm = torch.zeros_like(self.alpha)
-        S, N = self.network.stack_shape[0], rows.x.shape[1]
-        counts = torch.as_tensor(rows.counts, device=rows.x.device).unsqueeze(1)
+        """Task loss of the models in training on rows of their groups, ``(groups in training, A)``."""
+        groups, N = self.working.groups, rows.x.shape[1]
+        counts = torch.as_tensor(rows.counts, device=rows.x.device)[groups].unsqueeze(1)
+        total = norm = torch.zeros_like(self.alpha[groups])
         for start in range(0, N, chunk):
-            part = slice(start, min(start + chunk, N))
-            positions = torch.arange(part.start, part.stop, device=rows.x.device)
+            positions = torch.arange(start, min(start + chunk, N), device=rows.x.device).expand(len(groups), -1)
             weight = (positions < counts).to(rows.x.dtype)
             if rows.weight is not None:
-                weight = weight * rows.weight[:, part]
-            x = rows.x[:, part].expand(S, -1, -1)
-            losses = self._loss(self.network(x).mixture(), rows.target[:, part])
+                weight = weight * _take(rows.weight, groups, positions)
+            out = self.working.network(_take(rows.x, groups, positions))
+            losses = self._loss(out.mixture(), _take(rows.target, groups, positions))
             total = total + (losses * weight.unsqueeze(1)).sum(-1)
             norm = norm + weight.sum(-1, keepdim=True)
         return total / norm
 
     def state(self) -> dict[str, Tensor]:
         """Everything that a later `restore` needs to go on bit for bit."""
-        state = {f"parameter.{name}": p.detach() for name, p in self.network.named_parameters()}
-        state |= {f"best.{i}": t for i, t in enumerate(self.best)}
-        for i, p in enumerate(self.network.parameters()):
-            state |= {f"optimizer.{i}.{key}": value for key, value in self.optimizer.state[p].items()}
-        state |= {
-            "best_loss": self.best_loss,
-            "best_epoch": self.best_epoch,
-            "epoch": torch.tensor(self.epoch),
-        }
+        state = {f"best.{name}": weights for name, weights in self.best.items()}
+        state |= {f"working.{key}": value for key, value in self.working.state().items()}
+        state |= {"best_loss": self.best_loss, "best_epoch": self.best_epoch, "epoch": torch.tensor(self.epoch)}
         return state | {f"history.{key}": torch.stack(values) for key, values in self.history.items()}
 
-    @torch.no_grad()
     def restore(self, state: dict[str, Tensor]) -> None:
         """Continue from what `state` returned."""
-        for i, (name, p) in enumerate(self.network.named_parameters()):
-            p.copy_(state[f"parameter.{name}"])
-            self.best[i].copy_(state[f"best.{i}"])
-            self.optimizer.state[p] = {
-                key: state[f"optimizer.{i}.{key}"].clone() for key in ("step", "exp_avg", "exp_avg_sq")
-            }
+        self.best = {name: state[f"best.{name}"].clone() for name in self.best}
+        prefix = "working."
+        self.working.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
         self.best_loss, self.best_epoch = state["best_loss"].clone(), state["best_epoch"].clone()
         self.epoch = int(state["epoch"])
         self.history = {key: list(state[f"history.{key}"].clone()) for key in self.history}
 
     def _order(self) -> Tensor:
-        """Order of rows in the next epoch for every group, ``(S, batches · batch rows)``."""
+        """Order of rows in the next epoch, ``(groups in training, batches · batch rows)``."""
         used = self.n_batches * self.batch_rows
-        generators = (torch.Generator().manual_seed(_mix(seed, self.epoch)) for seed in self.seeds)
-        pairs = zip(self.train.counts, generators, strict=True)
-        return torch.stack([torch.randperm(count, generator=g)[:used] for count, g in pairs])
+        orders = []
+        for s in self.working.groups.tolist():
+            generator = torch.Generator().manual_seed(_mix(self.seeds[s], self.epoch))
+            orders.append(torch.randperm(self.train.counts[s], generator=generator)[:used])
+        return torch.stack(orders).to(self.alpha.device)
 
-    def _set_learning_rate(self, step: int) -> None:
+    def _learning_rate(self, step: int) -> float:
         total = self.settings.epochs * self.n_batches
         factor = 1.0
         if self.settings.warmup > 0:
             factor = min(1.0, (step + 1) / (self.settings.warmup * total))
         if self.settings.schedule == "cosine":
             factor *= 0.5 * (1 + math.cos(math.pi * step / total))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * factor
+        return self.settings.learning_rate * factor
+
+    def _in_full(self, values: Tensor) -> Tensor:
+        """Values of the groups in training among all, ``(S, A)``; NaN for those that have left."""
+        full = torch.full_like(self.alpha, math.nan)
+        full[self.working.groups] = values
+        return full
 
     def _patient(self) -> Tensor:
         return self.epoch - self.best_epoch <= self.settings.patience
@@ -244,24 +231,44 @@ class StackedTraining:
         better = (loss < self.best_loss) & self._patient()
         self.best_loss = torch.where(better, loss, self.best_loss)
         self.best_epoch = torch.where(better, float(self.epoch), self.best_epoch)
-        for best, p in zip(self.best, self.network.parameters(), strict=True):
-            best[better] = p.detach()[better]
+        for name, p in self.working.network.named_parameters():
+            self.best[name][better] = p.detach()[better[self.working.groups]]
+
+    def _let_go(self) -> None:
+        """Part with groups whose models have all run out of patience, when they are a fifth of those in training."""
+        going_on = self._patient()[self.working.groups].any(1)
+        if 0 < int(going_on.sum()) <= 0.8 * len(going_on):
+            self.working.keep(going_on)
 
     @torch.no_grad()
-    def _restore_best(self) -> None:
+    def _finish(self) -> None:
         if not bool(torch.isfinite(self.best_loss).all()):
             raise TrainingError(f"the loss was not finite (epoch {self.epoch}); a smaller learning rate or α may help")
-        if self.validation is None:
-            return
-        for best, p in zip(self.best, self.network.parameters(), strict=True):
-            p.copy_(best)
+        weights = weights_of(self.working.network) if self.validation is None else self.best
+        for name, p in self.network.named_parameters():
+            p.copy_(weights[name])
 
 
-def _take(values: Tensor, rows_SB: Tensor) -> Tensor:
-    """Rows of every group from ``(S, N, …)``, as ``(S, B, …)``."""
+def _batches(n_rows: int, most: int) -> tuple[int, int]:
+    """How many batches an epoch has, and how many rows a batch: all of them, or nearly all in several batches.
+
+    Products are up to twice as fast where the rows are a multiple of 8; the few that are left over in one epoch come
+    in another.
+
+    Examples
+    --------
+    >>> _batches(100, 128), _batches(1005, 128), _batches(30, 10)
+    ((1, 100), (8, 120), (3, 10))
+    """
+    n_batches = max(1, math.ceil(n_rows / most - 0.5))
+    rows = n_rows // n_batches
+    return n_batches, rows if n_batches == 1 or rows < 64 else rows // 8 * 8
+
+
+def _take(values: Tensor, groups: Tensor, rows_SB: Tensor) -> Tensor:
+    """Rows of some groups from ``(S, N, …)``, as ``(groups, B, …)``; with S = 1 all groups share their rows."""
     S, N = values.shape[:2]
-    rows_SB = rows_SB.to(values.device)
-    flat = rows_SB if S == 1 else rows_SB + N * torch.arange(S, device=values.device).unsqueeze(1)
+    flat = rows_SB if S == 1 else rows_SB + N * groups.unsqueeze(1)
     taken = values.flatten(0, 1).index_select(0, flat.flatten())
     return taken.view(*rows_SB.shape, *values.shape[2:])
 
