@@ -187,6 +187,7 @@ def _run(
     record = Record(_heading(run) | summarise(models, _test_share(run)))
     record["run"] = None if run.folder is None else str(run.folder.path)
     record["seconds"] = clock.perf_counter() - start
+    record["specification"] = run.specification.to_dict() | extra
     record["environment"] = environment()
     if run.folder is not None:
         run.folder.finish(record)
