@@ -196,9 +196,7 @@ def test_one_diverging_model_leaves_the_others_alone():
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_learning_rate_follows_its_schedule(schedule):
     training = make_training(schedule=schedule, epochs=10, warmup=0.1)
-    rates = []
-    for step in range(30):
-        rates.append(training._learning_rate(step))
+    rates = [training._learning_rate(step) for step in range(30)]
     assert rates[0] == pytest.approx(0.01 / 3)
     assert max(rates) <= 0.01
     assert rates[-1] == pytest.approx(0.01) if schedule == "constant" else rates[-1] < 0.001

@@ -12,6 +12,7 @@ from distilled_experts.tabular.parameters import (
     DEFAULT_ALPHAS,
     check_alpha,
     check_device,
+    check_distance,
     check_gate,
     check_range,
     check_whole,
@@ -52,8 +53,7 @@ class Specification:
             check_whole(name, getattr(training, name))
         check_gate(self.gate, self.top_k, self.experts)
         check_distillation(training.distance, training.teacher, "uniform", 1.0)
-        if training.distance == "kl" and self.task == "regression":
-            raise InvalidParameterError("distance", "kl", "mse, relative or cosine for regression; kl compares classes")
+        check_distance(training.distance, self.task)
         check_range("lr", training.learning_rate, above=0)
         check_range("test_size", self.test_size, above=0, below=1)
         check_range("validation_size", self.validation_size, above=0, below=1)

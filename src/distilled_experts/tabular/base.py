@@ -101,7 +101,7 @@ class MoDEEstimator(BaseEstimator):
         ValueError
             When a parameter or the data cannot be used.
         """
-        check_parameters(self)
+        check_parameters(self, self._task)
         if y is None:
             raise DataError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         X = table_input(self, X, reset=True)
@@ -301,7 +301,7 @@ class MoDEEstimator(BaseEstimator):
             return {k.removeprefix(f"{prefix}."): v for k, v in arrays.items() if k.startswith(f"{prefix}.")}
 
         model = cls(**description["parameters"])
-        check_parameters(model)
+        check_parameters(model, cls._task)
         target = ClassTarget if cls._task == "classification" else RegressionTarget
         model.target_ = target.from_state(description["target"], part("target"))
         model.preprocessor_ = TablePreprocessor.from_state(description["preprocessor"], part("preprocessor"))

