@@ -63,7 +63,9 @@ def draw(records: list[dict]) -> None:
         rows = [changes(record, key) for record in records]
         for row in rows:
             axes.plot(row, color="#9db8cc", linewidth=1)
-        axes.plot([statistics.fmean(column) for column in zip(*rows, strict=True)], "o-", color="#0b5f9e", linewidth=2.5)
+        axes.plot(
+            [statistics.fmean(column) for column in zip(*rows, strict=True)], "o-", color="#0b5f9e", linewidth=2.5
+        )
         axes.axhline(0, color="#555555", linewidth=0.8, linestyle=":")
         axes.set_xticks(range(len(rows[0])), [f"{alpha:g}" for alpha in records[0]["alpha"]])
         axes.set(title=title, xlabel="α", ylabel="accuracy, points above α = 0")

@@ -13,9 +13,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from . import errors, experiments, functional, layers, probing, report, tabular
-    from .experiments.compare import compare
-    from .tabular.estimators import MoDEClassifier, MoDERegressor
+    from distilled_experts import errors, experiments, functional, layers, probing, report, tabular
+    from distilled_experts.experiments.compare import compare
+    from distilled_experts.tabular.estimators import MoDEClassifier, MoDERegressor
 
 __version__ = "0.1.0.dev0"
 

@@ -53,6 +53,7 @@ def test_the_detectable_difference_is_found_four_times_out_of_five():
 
 def test_equal_scores_are_no_difference_and_a_constant_one_is_certain():
     assert difference([1.0, 1.0], [1.0, 1.0], 0.4).p == 1.0
+    assert difference([1.0, 1.0], [1.0, 1.0], 0.4).detectable is None
     assert difference([2.0, 2.0], [1.0, 1.0], 0.4).p == 0.0
 
 

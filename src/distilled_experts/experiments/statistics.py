@@ -25,7 +25,7 @@ class Difference:
     """Mean of paired differences with its 95 % interval.
 
     `detectable` is the smallest true difference that a study like this one finds, at the 5 % level, four times out
-    of five. With one seed all but `mean` and `scores` are None.
+    of five; None where the differences do not vary. With one seed all but `mean` and `scores` are None.
     """
 
     mean: float
@@ -64,7 +64,8 @@ def difference(a: Sequence[float], b: Sequence[float], test_share: float) -> Dif
     reach = margin + stats.t.ppf(POWER, n - 1)
     t = abs(mean) / error if error > 0 else (math.inf if mean else 0.0)
     low, high = mean - float(margin) * error, mean + float(margin) * error
-    return Difference(mean, low, high, float(2 * stats.t.sf(t, n - 1)), float(reach) * error, scores.tolist())
+    detectable = float(reach) * error if error > 0 else None
+    return Difference(mean, low, high, float(2 * stats.t.sf(t, n - 1)), detectable, scores.tolist())
 
 
 def standard_error(scores: Sequence[float]) -> float | None:

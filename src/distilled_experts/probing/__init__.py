@@ -2,13 +2,13 @@
 
 from distilled_experts.probing.bootstrap import (
     Interval,
-    bootstrap,
+    bootstrap_intervals,
     percentile_interval,
     probe_intervals,
     resampled_score,
 )
 from distilled_experts.probing.domains import domain_shares, dominating_experts
-from distilled_experts.probing.exchange import contributions, exchange, exchange_intervals
+from distilled_experts.probing.exchange import contributions, exchange_intervals, exchange_scores
 from distilled_experts.probing.experts import expert_scores, own_domain_score
 from distilled_experts.probing.flow import ANSWER_TYPES, adjusted_rand, answer_flow, answer_types
 from distilled_experts.probing.multiview import MultiView, make_multi_view, views_learned
@@ -39,13 +39,13 @@ __all__ = [
     "adjusted_rand",
     "answer_flow",
     "answer_types",
-    "bootstrap",
+    "bootstrap_intervals",
     "contributions",
     "domain_shares",
     "dominating_experts",
     "error_types",
-    "exchange",
     "exchange_intervals",
+    "exchange_scores",
     "expert_scores",
     "expert_similarity",
     "gradient_shares",

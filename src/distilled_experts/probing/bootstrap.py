@@ -20,7 +20,7 @@ from distilled_experts.probing.domains import dominating_experts
 from distilled_experts.probing.outputs import ExpertOutputs
 from distilled_experts.probing.routing import sample_right
 
-__all__ = ["Interval", "bootstrap", "percentile_interval", "probe_intervals", "resampled_score"]
+__all__ = ["Interval", "bootstrap_intervals", "percentile_interval", "probe_intervals", "resampled_score"]
 
 Floats = NDArray[np.floating]
 Measures = dict[str, NDArray[np.float64]]
@@ -62,10 +62,10 @@ def probe_intervals(
     (True, True)
     """
     statistic = _probe_statistic(outputs, y, task)
-    return bootstrap(statistic, len(y), generator, n_resamples=n_resamples, level=level)
+    return bootstrap_intervals(statistic, len(y), generator, n_resamples=n_resamples, level=level)
 
 
-def bootstrap(
+def bootstrap_intervals(
     statistic: Statistic,
     n_samples: int,
     generator: np.random.Generator,
@@ -96,7 +96,8 @@ def bootstrap(
     Examples
     --------
     >>> x = np.arange(100.0)
-    >>> low, high = bootstrap(lambda counts: {"mean": counts @ x / 100}, 100, np.random.default_rng(0))["mean"]
+    >>> intervals = bootstrap_intervals(lambda counts: {"mean": counts @ x / 100}, 100, np.random.default_rng(0))
+    >>> low, high = intervals["mean"]
     >>> bool(42 < low < 45), bool(54 < high < 57)
     (True, True)
     """
@@ -147,7 +148,7 @@ def resampled_score(
     Returns
     -------
     callable
-        From counts (R, N) to scores (R, *); NaN where no sample counts, or targets do not vary.
+        From counts ``(R, N)`` to scores ``(R, *)``; NaN where no sample counts, or targets do not vary.
 
     Examples
     --------
@@ -179,7 +180,7 @@ def _probe_statistic(outputs: ExpertOutputs, y: NDArray[np.generic], task: str) 
     n_experts = outputs.weights.shape[-1]
     right, mixture_right = sample_right(outputs.experts, outputs.mixture, y, task)
     chosen = np.take_along_axis(right, domains[..., None], axis=-1)[..., 0]
-    some, wrong = right.any(-1), ~mixture_right
+    some, wrong = np.asarray(right.any(-1)), ~mixture_right
     alone = np.take_along_axis(outputs.experts, domains[..., None, None], axis=-2)[..., 0, :]
     own_domain = resampled_score(alone, y, task)
     members = [domains == j for j in range(n_experts)]
@@ -218,7 +219,7 @@ def _sums(counts: NDArray[np.float64], column: NDArray[np.generic]) -> NDArray[n
 
 def _share(counts: NDArray[np.float64], member: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Share of the samples drawn that are members, ``(R, *)``."""
-    return _sums(counts, member) / counts.shape[-1]
+    return np.asarray(_sums(counts, member) / counts.shape[-1])
 
 
 def _column_sums(counts: NDArray[np.float64], columns: Floats) -> NDArray[np.float64]:

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distilled_experts.errors import DataError
-from distilled_experts.probing.bootstrap import Interval, Measures, Statistic, bootstrap, resampled_score
+from distilled_experts.probing.bootstrap import Interval, Measures, Statistic, bootstrap_intervals, resampled_score
 from distilled_experts.probing.outputs import ExpertOutputs
 
-__all__ = ["contributions", "exchange", "exchange_intervals"]
+__all__ = ["contributions", "exchange_scores", "exchange_intervals"]
 
 
-def exchange(moe: ExpertOutputs, mode: ExpertOutputs, y: NDArray[np.generic], task: str) -> Measures:
+def exchange_scores(moe: ExpertOutputs, mode: ExpertOutputs, y: NDArray[np.generic], task: str) -> Measures:
     """Scores of all four pairs of gate and experts, and what each part contributes.
 
     For an output mixture, whose experts do not depend on the gate: no model is run again.
@@ -51,7 +51,7 @@ def exchange(moe: ExpertOutputs, mode: ExpertOutputs, y: NDArray[np.generic], ta
     >>> experts = np.broadcast_to(np.eye(2), (2, 2, 2))  # the first always says 0, the second always 1
     >>> wrong, right = np.array([[0.1, 0.9], [0.9, 0.1]]), np.array([[0.9, 0.1], [0.1, 0.9]])
     >>> before, after = (ExpertOutputs(experts, g, g) for g in (wrong, right))
-    >>> record = exchange(before, after, y, "classification")
+    >>> record = exchange_scores(before, after, y, "classification")
     >>> record["scores"].tolist(), float(record["gate"]), float(record["experts"])
     ([[0.0, 0.0], [1.0, 1.0]], 1.0, 0.0)
     """
@@ -69,7 +69,7 @@ def exchange_intervals(
     n_resamples: int = 1000,
     level: float = 0.95,
 ) -> dict[str, Interval]:
-    """Bootstrap intervals over samples of everything that `exchange` gives; all four pairs see the same resamples.
+    """Bootstrap intervals over samples of all that `exchange_scores` gives; the four pairs see the same resamples.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def exchange_intervals(
     >>> float(low), float(high)
     (1.0, 1.0)
     """
-    return bootstrap(_statistic(moe, mode, y, task), len(y), generator, n_resamples=n_resamples, level=level)
+    return bootstrap_intervals(_statistic(moe, mode, y, task), len(y), generator, n_resamples=n_resamples, level=level)
 
 
 def contributions(scores: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -19,10 +19,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import figures
-    from .html import repr_html
-    from .page import report_html, write_report
-    from .text import compare_renderable, compare_text, sweep_renderable, sweep_text
+    from distilled_experts.report import figures
+    from distilled_experts.report.html import repr_html
+    from distilled_experts.report.page import report_html, write_report
+    from distilled_experts.report.text import compare_renderable, compare_text, sweep_renderable, sweep_text
 
 _HOMES = {
     "compare_text": "text",

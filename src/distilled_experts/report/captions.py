@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from . import data, words
-from .figures.axes import visible_range
-from .formats import counted, fixed, signed, strength
-from .records import MIXTURES, has_interval, probing_of
-from .values import (
+from distilled_experts.report import data, words
+from distilled_experts.report.figures.axes import visible_range
+from distilled_experts.report.formats import counted, fixed, percent, signed, strength
+from distilled_experts.report.records import MIXTURES, has_interval, probing_of
+from distilled_experts.report.values import (
     Record,
     change,
     diagonal,
@@ -19,7 +19,7 @@ from .values import (
     ranked_matrix,
     ranked_shares,
 )
-from .words import ARM_NAMES, metric_name
+from distilled_experts.report.words import ARM_NAMES, metric_name
 
 
 class Words(NamedTuple):
@@ -105,17 +105,13 @@ def domain_shares(record: Record) -> Words:
     for arm, probing in probing_of(record).items():
         ranked = [mean(shares) for shares in ranked_shares(probing)]
         experts = len(ranked)
-        found.append(f"{ARM_NAMES[arm]} {_percent(ranked[0])} to {_percent(ranked[-1])}")
+        found.append(f"{ARM_NAMES[arm]} {percent(ranked[0])} to {percent(ranked[-1])}")
     numbers = "; ".join(found)
     caption = (
-        f"Largest to smallest domain: {numbers}; an even split would be {_percent(1 / max(experts, 1))}. "
+        f"Largest to smallest domain: {numbers}; an even split would be {percent(1 / max(experts, 1))}. "
         "An expert with almost no rows of its own is one that the gate has forgotten."
     )
     return Words(caption, f"Bars of the share of test rows that each expert dominates. {numbers}.")
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.0f} %"
 
 
 def learning_curves(record: Record) -> Words:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import formats, words
-from .records import MIXTURES, alpha_counts, arms_of, probing_of
-from .values import Record, change, finite, mean
+from distilled_experts.report import formats, words
+from distilled_experts.report.records import MIXTURES, alpha_counts, arms_of, probing_of
+from distilled_experts.report.values import Record, change, finite, mean
 
 CLASSES_SHOWN = 30
 # A template may ask for these whether the record holds them or not; everything else must be there.

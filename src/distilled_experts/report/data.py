@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import NamedTuple
 
-from .records import ARMS, alpha_counts, probing_of
-from .values import (
+from distilled_experts.report.records import ARMS, alpha_counts, probing_of
+from distilled_experts.report.values import (
     Record,
     columns,
     finite,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from .values import finite, known
+from distilled_experts.report.values import finite, known
 
 MISSING = "–"
 MINUS = "\N{MINUS SIGN}"
@@ -99,6 +99,18 @@ def strength(value: Any) -> str:
 def whole(value: Any) -> str:
     """Write a count with thousands separators."""
     return fixed(value, 0)
+
+
+def percent(share: Any) -> str:
+    """Write a share as whole percent.
+
+    Examples
+    --------
+    >>> percent(0.3449)
+    '34 %'
+    """
+    number = finite(share)
+    return MISSING if number is None else f"{100 * number:.0f} %"
 
 
 def seconds(value: Any) -> str:

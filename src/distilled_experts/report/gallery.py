@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import captions, data, figures
-from .figures.style import inline_svg, to_svg
-from .records import check
-from .values import Record
+from distilled_experts.report import captions, data, figures
+from distilled_experts.report.figures.style import inline_svg, to_svg
+from distilled_experts.report.records import check
+from distilled_experts.report.values import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

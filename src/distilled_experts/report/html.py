@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from . import formats, words
-from .page import render
-from .records import arms_of, check
-from .values import Record, finite
+from distilled_experts.report import formats, words
+from distilled_experts.report.page import render
+from distilled_experts.report.records import arms_of, check
+from distilled_experts.report.values import Record, finite
 
 
 def repr_html(record: Record) -> str:

@@ -7,10 +7,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import formats, words
-from .context import context_of
-from .records import check, script_json
-from .values import Record, mean
+from distilled_experts.report import formats, words
+from distilled_experts.report.context import context_of
+from distilled_experts.report.records import check, script_json
+from distilled_experts.report.values import Record, mean
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -35,7 +35,7 @@ def report_html(record: Record) -> str:
     InvalidParameterError
         If ``record`` is no record of a comparison or a sweep.
     """
-    from .gallery import exhibits
+    from distilled_experts.report.gallery import exhibits
 
     record = check(record, "compare", "sweep")
     return render(

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import InvalidParameterError
-from .values import Record, finite, known
+from distilled_experts.errors import InvalidParameterError
+from distilled_experts.report.values import Record, finite, known
 
 FORMAT = 1
 ARMS = ("dense", "moe", "mode")

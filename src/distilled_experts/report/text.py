@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from . import formats, words
-from .formats import clean, fixed, signed, strength, with_error
-from .records import MIXTURES, arms_of, check, probing_of
-from .values import Record, change, mean
+from distilled_experts.report import formats, words
+from distilled_experts.report.formats import clean, fixed, percent, signed, strength, with_error
+from distilled_experts.report.records import MIXTURES, arms_of, check, probing_of
+from distilled_experts.report.values import Record, change, mean, ranked_matrix, ranked_shares
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 # A column is its heading and whether it holds text (left) or numbers (right).
+# More experts than these are shown on the page alone.
+MOST_EXPERTS = 8
 ARM_COLUMNS = ("arm", "test score", "training score", "parameters", "seconds")
 
 
@@ -155,7 +157,19 @@ def _experts(record: Record) -> RenderableType:
         measures.append((name, [mean(probing.get(arm, {}).get(key)) for arm in MIXTURES]))
     for name, (before, after) in measures:
         table.add_row(name, fixed(before), fixed(after), signed(change(before, after)))
+    for row in _single_experts(probing):
+        table.add_row(*row)
     return table
+
+
+def _single_experts(probing: dict[str, Record]) -> Iterator[tuple[str, ...]]:
+    """Each expert alone on its own domain, the largest domain first, with the domain's share of the rows."""
+    matrices = [ranked_matrix(probing.get(arm, {})) for arm in MIXTURES]
+    shares = [ranked_shares(probing.get(arm, {})) for arm in MIXTURES]
+    for i in range(min(MOST_EXPERTS, *map(len, matrices), *map(len, shares))):
+        own = [matrix[i][i] for matrix in matrices]
+        cells = [f"{fixed(score)} ({percent(mean(share[i]))})" for score, share in zip(own, shares, strict=True)]
+        yield (f"expert {i + 1} alone (domain)", *cells, signed(change(*own)))
 
 
 def _cells(record: Record) -> RenderableType:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from . import formats
-from .formats import clean, counted, fixed, probability, signed, strength
-from .records import alpha_counts, arms_of, has_interval
-from .values import Number, Record, finite, known
+from distilled_experts.report import formats
+from distilled_experts.report.formats import clean, counted, fixed, probability, signed, strength
+from distilled_experts.report.records import alpha_counts, arms_of, has_interval
+from distilled_experts.report.values import Number, Record, finite, known
 
 ARM_NAMES = {"dense": "dense", "moe": "MoE", "mode": "MoDE"}
 METRIC_NAMES = {

@@ -41,9 +41,9 @@ def gradient_norms(
 ) -> GradientNorms:
     r"""Gradient norms of the losses of single samples, without a backward pass for each.
 
-    The training loss is a mean of losses of single samples, :math:`ℓ_n + α\,l_n`. The task loss reaches expert i through
-    its weight in the mixture, :math:`g_i\,∂ℓ_n/∂y`; squared error with the plain mean as teacher pulls it with
-    :math:`2α(e_i − ē)/(kC)`. With ``distance="relative"`` the unit is that of all given rows.
+    The training loss is a mean of losses of single samples, :math:`ℓ_n + α\,l_n`. The task loss reaches expert i
+    through its weight in the mixture, :math:`g_i\,∂ℓ_n/∂y`; squared error with the plain mean as teacher pulls it
+    with :math:`2α(e_i − ē)/(kC)`. With ``distance="relative"`` the unit is that of all given rows.
 
     Parameters
     ----------

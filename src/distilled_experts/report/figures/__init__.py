@@ -15,10 +15,10 @@ Examples
 
 from __future__ import annotations
 
-from .alpha import alpha_by_experts, own_domain_against_alpha, score_against_alpha
-from .experts import domain_shares, expert_domain_matrix
-from .style import to_svg
-from .training import differences, learning_curves
+from distilled_experts.report.figures.alpha import alpha_by_experts, own_domain_against_alpha, score_against_alpha
+from distilled_experts.report.figures.experts import domain_shares, expert_domain_matrix
+from distilled_experts.report.figures.style import to_svg
+from distilled_experts.report.figures.training import differences, learning_curves
 
 __all__ = [
     "differences",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .. import words
-from ..records import alpha_counts, check
-from ..values import Record, columns, finite, known, mean, standard_error
-from .axes import alpha_axis, cut_below, error_line, legend_above, level, visible_range
-from .style import ARM_COLOURS, ARM_MARKERS, figure_axes, look, owner, tidy
+from distilled_experts.report import words
+from distilled_experts.report.figures.axes import alpha_axis, cut_below, error_line, legend_above, level, visible_range
+from distilled_experts.report.figures.style import ARM_COLOURS, ARM_MARKERS, figure_axes, look, owner, tidy
+from distilled_experts.report.records import alpha_counts, check
+from distilled_experts.report.values import Record, columns, finite, known, mean, standard_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

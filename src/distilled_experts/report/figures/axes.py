@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..formats import fixed
-from ..values import Number, known
-from .style import INK, MUTED, SURFACE
+from distilled_experts.report.figures.style import INK, MUTED, SURFACE
+from distilled_experts.report.formats import fixed
+from distilled_experts.report.values import Number, known
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .. import words
-from ..formats import MINUS
-from ..records import check, probing_of
-from ..values import Number, Record, known, mean, ranked_matrix, ranked_shares
-from .axes import legend_above, level
-from .style import ARM_COLOURS, INK, SURFACE, figure_axes, look, new_axes, owner, tidy
+from distilled_experts.report import words
+from distilled_experts.report.figures.axes import legend_above, level
+from distilled_experts.report.figures.style import ARM_COLOURS, INK, SURFACE, figure_axes, look, new_axes, owner, tidy
+from distilled_experts.report.formats import MINUS
+from distilled_experts.report.records import check, probing_of
+from distilled_experts.report.values import Number, Record, known, mean, ranked_matrix, ranked_shares
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .. import words
-from ..records import check
-from ..values import Record, finite, known
-from .axes import legend_above
-from .style import ARM_COLOURS, INK, MUTED, SURFACE, figure_axes, look, owner, tidy
+from distilled_experts.report import words
+from distilled_experts.report.figures.axes import legend_above
+from distilled_experts.report.figures.style import ARM_COLOURS, INK, MUTED, SURFACE, figure_axes, look, owner, tidy
+from distilled_experts.report.records import check
+from distilled_experts.report.values import Record, finite, known
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
