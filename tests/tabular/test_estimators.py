@@ -195,6 +195,7 @@ def test_class_weights_act():
         ("alpha", 5.0),
         ("distance", "kl"),
         ("teacher", "gate"),
+        ("alpha_schedule", "anneal"),
         ("n_estimators", 2),
         ("max_iter", 7),
         ("learning_rate", 0.1),
@@ -214,6 +215,16 @@ def test_every_parameter_acts(parameter, value):
     plain = MoDEClassifier(**base).fit(X, y).predict_proba(X)
     changed = MoDEClassifier(**base | {parameter: value}).fit(X, y).predict_proba(X)
     assert not np.array_equal(plain, changed)
+
+
+def test_callbacks_and_time_end_training():
+    X, y = load_iris(return_X_y=True)
+    seen = []
+    MoDEClassifier(**FAST, callbacks=[lambda figures: seen.append(figures)]).fit(X, y)
+    assert [figures["epoch"] for figures in seen] == list(range(1, 16))
+    assert seen[-1]["train_loss"] < seen[0]["train_loss"]
+    assert MoDEClassifier(**FAST, callbacks=[lambda figures: figures["epoch"] == 3]).fit(X, y).n_iter_ == 3
+    assert MoDEClassifier(**FAST, max_time=1e-9).fit(X, y).n_iter_ == 1
 
 
 def test_patience_ends_training_early():
@@ -241,6 +252,8 @@ def test_patience_ends_training_early():
         ("validation_fraction", 1.0),
         ("early_stopping", "yes"),
         ("device", "abacus"),
+        ("alpha_schedule", "up"),
+        ("max_time", 0),
     ],
 )
 def test_bad_parameters_are_named(parameter, value):

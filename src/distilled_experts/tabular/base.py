@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,16 +19,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from distilled_experts import __version__
 from distilled_experts.errors import DataError, ModelFolderError
-from distilled_experts.functional import Distance, Teacher
+from distilled_experts.functional import Distance, Schedule, Teacher
 from distilled_experts.probing import ExpertOutputs, probe_outputs
-from distilled_experts.tabular.fitting import Fitted, Members, Part, fit_members
+from distilled_experts.tabular.fitting import Callback, Fitted, Members, Part, fit_members, progress_of
 from distilled_experts.tabular.inputs import canonical_rows, check_weights, table_input
 from distilled_experts.tabular.model_folder import read_model, write_model
 from distilled_experts.tabular.network import StackedMixture
 from distilled_experts.tabular.parameters import DEFAULT_ALPHAS, SMALL_TABLE_ALPHA, check_parameters
 from distilled_experts.tabular.preprocessing import TablePreprocessor
 from distilled_experts.tabular.targets import ClassTarget, RegressionTarget
-from distilled_experts.tabular.training import TrainingSettings
+from distilled_experts.tabular.training import StackedTraining, TrainingSettings
 
 __all__ = ["MoDEEstimator"]
 
@@ -54,14 +55,17 @@ class MoDEEstimator(BaseEstimator):
         alpha: str | float | Sequence[float] = "auto",
         distance: Distance = "mse",
         teacher: Teacher = "mean",
+        alpha_schedule: Schedule = "constant",
         n_estimators: int = 1,
         max_iter: int = 150,
+        max_time: float | None = None,
         learning_rate: float = 5e-3,
         batch_size: int = 128,
         weight_decay: float = 0.0,
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.2,
         n_iter_no_change: int = 20,
+        callbacks: Sequence[Callback] | None = None,
         random_state: int | np.random.RandomState | None = None,
         device: str = "cpu",
     ) -> None:
@@ -72,14 +76,17 @@ class MoDEEstimator(BaseEstimator):
         self.alpha = alpha
         self.distance = distance
         self.teacher = teacher
+        self.alpha_schedule = alpha_schedule
         self.n_estimators = n_estimators
         self.max_iter = max_iter
+        self.max_time = max_time
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.weight_decay = weight_decay
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.callbacks = callbacks
         self.random_state = random_state
         self.device = device
 
@@ -121,8 +128,14 @@ class MoDEEstimator(BaseEstimator):
         )
         settings = self._settings(whole=validation is None and len(train.x) <= SMALL_TABLE_ROWS, n_rows=len(train.x))
         alphas = self._alphas(validation is not None)
-        fitted = fit_members(members, self._task, train, validation, alphas, settings, self.device)
-        self._keep(fitted)
+        start = time.monotonic()
+
+        def on_epoch(training: StackedTraining) -> bool:
+            """Whether someone, or the clock, wants to end."""
+            stops = [callback(progress_of(training)) for callback in self.callbacks or ()]
+            return any(stops) or (self.max_time is not None and time.monotonic() - start > self.max_time)
+
+        self._keep(fit_members(members, self._task, train, validation, alphas, settings, self.device, on_epoch))
         return self
 
     def probe(self, X: Any, y: Any) -> dict[str, Array]:
@@ -162,7 +175,7 @@ class MoDEEstimator(BaseEstimator):
         description = {
             "class": type(self).__name__,
             "version": __version__,
-            "parameters": {**self.get_params(), "random_state": seed},
+            "parameters": {**self.get_params(), "random_state": seed, "callbacks": None},
             "fitted": {name: getattr(self, name) for name in ("alpha_", "n_iter_", "history_", "n_features_in_")},
             "alpha_path": None if self.alpha_path_ is None else list(self.alpha_path_.items()),
             "feature_names": list(getattr(self, "feature_names_in_", [])) or None,
@@ -258,6 +271,7 @@ class MoDEEstimator(BaseEstimator):
             weight_decay=self.weight_decay,
             distance=self.distance,
             teacher=self.teacher,
+            alpha_schedule=self.alpha_schedule,
         )
         return replace(settings, schedule="cosine") if whole else settings
 

@@ -11,8 +11,9 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags, compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
-from distilled_experts.functional import Distance, Teacher
+from distilled_experts.functional import Distance, Schedule, Teacher
 from distilled_experts.tabular.base import MoDEEstimator
+from distilled_experts.tabular.fitting import Callback
 from distilled_experts.tabular.inputs import check_classes, check_numbers
 from distilled_experts.tabular.targets import ClassTarget, RegressionTarget
 
@@ -33,10 +34,14 @@ _PARAMETERS = """Parameters
         trained at once. Where no rows are held out, "auto" is 0.1.
     distance, teacher : str
         As in `distilled_experts.functional.mutual_distillation`.
+    alpha_schedule : {"constant", "warmup", "cosine", "anneal"}
+        How the strength changes over `max_iter`, as in `distilled_experts.functional.schedule_factor`.
     n_estimators : int
         Mixtures whose predictions are averaged, each from its own initial weights and batches.
     max_iter : int
         Epochs at most.
+    max_time : float, optional
+        Seconds after which training ends with the next epoch.
     learning_rate, weight_decay : float
         Of AdamW; biases do not decay.
     batch_size : int
@@ -46,6 +51,9 @@ _PARAMETERS = """Parameters
         does so from 1,001 rows.
     validation_fraction : float
     n_iter_no_change : int
+    callbacks : sequence of callable, optional
+        Called after every epoch with a dict of ``epoch`` and losses; training ends when one returns True. They are not
+        saved.
     random_state : int, RandomState or None
     device : str
 """
@@ -98,8 +106,10 @@ class MoDEClassifier(ClassifierMixin, MoDEEstimator):
         alpha: str | float | Sequence[float] = "auto",
         distance: Distance = "mse",
         teacher: Teacher = "mean",
+        alpha_schedule: Schedule = "constant",
         n_estimators: int = 1,
         max_iter: int = 150,
+        max_time: float | None = None,
         learning_rate: float = 5e-3,
         batch_size: int = 128,
         weight_decay: float = 0.0,
@@ -107,6 +117,7 @@ class MoDEClassifier(ClassifierMixin, MoDEEstimator):
         validation_fraction: float = 0.2,
         n_iter_no_change: int = 20,
         class_weight: dict[Any, float] | str | None = None,
+        callbacks: Sequence[Callback] | None = None,
         random_state: int | np.random.RandomState | None = None,
         device: str = "cpu",
     ) -> None:
@@ -118,14 +129,17 @@ class MoDEClassifier(ClassifierMixin, MoDEEstimator):
             alpha=alpha,
             distance=distance,
             teacher=teacher,
+            alpha_schedule=alpha_schedule,
             n_estimators=n_estimators,
             max_iter=max_iter,
+            max_time=max_time,
             learning_rate=learning_rate,
             batch_size=batch_size,
             weight_decay=weight_decay,
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             n_iter_no_change=n_iter_no_change,
+            callbacks=callbacks,
             random_state=random_state,
             device=device,
         )

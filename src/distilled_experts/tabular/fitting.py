@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from distilled_experts.tabular.network import StackedMixture
 from distilled_experts.tabular.training import Rows, StackedTraining, TrainingSettings
 
-__all__ = ["Fitted", "Members", "Part", "fit_members"]
+__all__ = ["Callback", "Fitted", "Members", "Part", "fit_members", "progress_of"]
 
 Floats = NDArray[np.floating]
+Callback = Callable[[dict[str, float]], bool | None]
+"""Takes the figures of `progress_of` after every epoch; training ends when it returns True."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def fit_members(
     alphas: Sequence[float],
     settings: TrainingSettings,
     device: str,
-    on_epoch: Callable[[StackedTraining], None] | None = None,
+    on_epoch: Callable[[StackedTraining], bool | None] | None = None,
 ) -> Fitted:
     """Train members × α as one stack and keep the α with the lowest mean validation loss.
 
@@ -105,3 +107,9 @@ def fit_members(
         {name: [float(v[:, best].mean()) for v in values] for name, values in training.history.items()},
         training.epoch,
     )
+
+
+def progress_of(training: StackedTraining) -> dict[str, float]:
+    """Epoch, and the last losses: means over the models that are still in training."""
+    last = {name: float(torch.nanmean(values[-1])) for name, values in training.history.items()}
+    return {"epoch": training.epoch, **last}

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from distilled_experts.errors import InvalidParameterError
+from distilled_experts.functional import schedule_factor
 from distilled_experts.functional.options import check_distillation
 
 __all__ = [
@@ -40,6 +41,9 @@ def check_parameters(estimator: Any, task: str) -> None:
     check_gate(estimator.gate, estimator.top_k, estimator.n_experts)
     check_distillation(estimator.distance, estimator.teacher, "uniform", 1.0)
     check_distance(estimator.distance, task)
+    schedule_factor(estimator.alpha_schedule, 0.0)
+    if estimator.max_time is not None:
+        check_range("max_time", estimator.max_time, above=0)
     if isinstance(estimator.alpha, str):
         if estimator.alpha != "auto":
             raise InvalidParameterError("alpha", estimator.alpha, ALPHA_WORDS)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from distilled_experts.errors import TrainingError
-from distilled_experts.functional import Distance, Teacher, combine
+from distilled_experts.functional import Distance, Schedule, Teacher, combine, schedule_factor
 from distilled_experts.tabular.losses import TASK_LOSSES
 from distilled_experts.tabular.network import StackedMixture
 from distilled_experts.tabular.working import WorkingStack, weights_of
@@ -43,7 +43,7 @@ class TrainingSettings:
 
     Batches have about `batch_size` rows and are equally large. `patience` counts epochs without a
     better validation loss. `warmup` is the share of all steps in which the learning rate rises linearly; it then falls
-    as a half cosine when `schedule` is "cosine".
+    as a half cosine when `schedule` is "cosine". `alpha_schedule` is that of `functional.schedule_factor`.
     """
 
     epochs: int = 200
@@ -55,6 +55,7 @@ class TrainingSettings:
     warmup: float = 0.0
     distance: Distance = "mse"
     teacher: Teacher = "mean"
+    alpha_schedule: Schedule = "constant"
 
 
 @dataclass
@@ -102,6 +103,7 @@ class StackedTraining:
         self.best_loss = torch.full_like(self.alpha, math.inf)
         self.best_epoch = torch.zeros_like(self.alpha)
         self.best = weights_of(self.network)
+        self.alpha_factor = 1.0
         self.working = WorkingStack(self.network, settings.learning_rate, settings.weight_decay)
         self._loss = TASK_LOSSES[self.task]
         self.n_batches, self.batch_rows = _batches(min(self.train.counts), settings.batch_size)
@@ -111,8 +113,13 @@ class StackedTraining:
         """True when the last epoch is done or every model has run out of patience."""
         return self.epoch >= self.settings.epochs or not bool(self._patient().any())
 
-    def run(self, on_epoch: Callable[[StackedTraining], None] | None = None) -> None:
+    def run(self, on_epoch: Callable[[StackedTraining], bool | None] | None = None) -> None:
         """Train to the end, then give every model its best weights by validation loss.
+
+        Parameters
+        ----------
+        on_epoch : callable, optional
+            Called with this training after every epoch; training ends when it returns True.
 
         Raises
         ------
@@ -121,16 +128,19 @@ class StackedTraining:
         """
         while not self.finished:
             self.run_epoch()
-            if on_epoch is not None:
-                on_epoch(self)
+            if on_epoch is not None and on_epoch(self):
+                break
         self._finish()
 
     def run_epoch(self) -> None:
         """One pass over the rows of every group in training, then the validation rows."""
+        settings = self.settings
         task_sum = distillation_sum = torch.zeros_like(self.alpha[self.working.groups])
         order = self._order()
         for batch in range(self.n_batches):
-            self.working.set_learning_rate(self._learning_rate(self.epoch * self.n_batches + batch))
+            progress = (self.epoch * self.n_batches + batch) / (settings.epochs * self.n_batches)
+            self.working.set_learning_rate(self._learning_rate(progress))
+            self.alpha_factor = schedule_factor(settings.alpha_schedule, progress)
             rows = order[:, batch * self.batch_rows : (batch + 1) * self.batch_rows]
             task_loss, distillation_loss = self.step(rows)
             task_sum, distillation_sum = task_sum + task_loss, distillation_sum + distillation_loss
@@ -163,7 +173,8 @@ class StackedTraining:
         )
         assert distillation_loss is not None
         task_loss = _weighted_mean(self._loss(mixture, target), weight)
-        self.working.step((task_loss + self.alpha[groups] * distillation_loss).sum())
+        alpha = self.alpha[groups] * self.alpha_factor
+        self.working.step((task_loss + alpha * distillation_loss).sum())
         return task_loss.detach(), distillation_loss.detach()
 
     @torch.no_grad()
@@ -208,14 +219,13 @@ class StackedTraining:
             orders.append(torch.randperm(self.train.counts[s], generator=generator)[:used])
         return torch.stack(orders).to(self.alpha.device)
 
-    def _learning_rate(self, step: int) -> float:
-        total = self.settings.epochs * self.n_batches
-        factor = 1.0
-        if self.settings.warmup > 0:
-            factor = min(1.0, (step + 1) / (self.settings.warmup * total))
-        if self.settings.schedule == "cosine":
-            factor *= 0.5 * (1 + math.cos(math.pi * step / total))
-        return self.settings.learning_rate * factor
+    def _learning_rate(self, progress: float) -> float:
+        settings, factor = self.settings, 1.0
+        if settings.warmup > 0:
+            factor = min(1.0, progress / settings.warmup)
+        if settings.schedule == "cosine":
+            factor *= 0.5 * (1 + math.cos(math.pi * progress))
+        return settings.learning_rate * factor
 
     def _in_full(self, values: Tensor) -> Tensor:
         """Values of the groups in training among all, ``(S, A)``; NaN for those that have left."""
