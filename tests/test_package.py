@@ -20,7 +20,6 @@ HEAVY = (
     "sklearn",
     "torch",
     "transformers",
-    "typer",
 )
 
 

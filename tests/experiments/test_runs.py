@@ -94,8 +94,8 @@ def test_small_stacks_give_the_same_models_as_one_large_one(wine, monkeypatch):
     specification = resolve(wine, **OPTIONS)
     together = run_comparison(Run(wine, None, specification))
     monkeypatch.setattr("distilled_experts.experiments.stacks._STACK_BYTES", 1)
-    assert groups_per_stack(specification) == 1
-    assert len(comparison_tasks(specification)) == 4
+    assert groups_per_stack(specification, wine.X.size) == 1
+    assert len(comparison_tasks(specification, wine)) == 4
     apart = run_comparison(Run(wine, None, specification))
     for arm in ("dense", "moe", "mode"):
         assert apart["arms"][arm]["scores"] == pytest.approx(together["arms"][arm]["scores"], abs=0.02)
@@ -171,3 +171,10 @@ def test_summary_counts_every_seed_once(wine):
 def test_specification_survives_its_record():
     specification = Specification("x", "regression", "r2", training=TrainingSettings(epochs=3))
     assert json.loads(json.dumps(specification.to_dict()))["training"]["epochs"] == 3
+
+
+def test_large_tables_train_fewer_seeds_at_once():
+    specification = Specification("x", "regression", "r2")
+    assert groups_per_stack(specification, cells=10_000) == 10
+    assert groups_per_stack(specification, cells=1_000_000 * 50) == 2
+    assert groups_per_stack(specification, cells=10**12) == 1

@@ -162,7 +162,7 @@ def run_comparison(run: Run, progress: Progress | None = None) -> Record:
         record = {"kind": "compare", "experts": s.experts, **summarise_comparison(models, s, test_share)}
         return record | {"sentence": comparison_sentence(_heading(run) | record)}
 
-    return _run(run, comparison_tasks(run.specification), summarise, {}, progress)
+    return _run(run, comparison_tasks(run.specification, run.table), summarise, {}, progress)
 
 
 def run_sweep(run: Run, experts: Sequence[int], progress: Progress | None = None) -> Record:
@@ -172,7 +172,8 @@ def run_sweep(run: Run, experts: Sequence[int], progress: Progress | None = None
         record = {"kind": "sweep", **summarise_sweep(models, run.specification, test_share)}
         return record | {"sentence": sweep_sentence(_heading(run) | record)}
 
-    return _run(run, sweep_tasks(run.specification, experts), summarise, {"experts": list(experts)}, progress)
+    tasks = sweep_tasks(run.specification, experts, run.table)
+    return _run(run, tasks, summarise, {"experts": list(experts)}, progress)
 
 
 def _run(

@@ -45,18 +45,18 @@ class StackTask:
         return same_arm and model["seed"] in self.seeds
 
 
-def comparison_tasks(specification: Specification) -> list[StackTask]:
+def comparison_tasks(specification: Specification, table: Table) -> list[StackTask]:
     """The stacks of `mode compare`: the dense network and the mixtures."""
-    return _tasks(specification, ("dense", "mixture"))
+    return _tasks(specification, ("dense", "mixture"), table)
 
 
-def sweep_tasks(specification: Specification, experts: Sequence[int]) -> list[StackTask]:
+def sweep_tasks(specification: Specification, experts: Sequence[int], table: Table) -> list[StackTask]:
     """The stacks of `mode sweep`: mixtures with each number of experts."""
-    return [task for n in experts for task in _tasks(replace(specification, experts=n), ("mixture",))]
+    return [task for n in experts for task in _tasks(replace(specification, experts=n), ("mixture",), table)]
 
 
-def _tasks(specification: Specification, arms: Sequence[str]) -> list[StackTask]:
-    size = groups_per_stack(specification)
+def _tasks(specification: Specification, arms: Sequence[str], table: Table) -> list[StackTask]:
+    size = groups_per_stack(specification, table.X.size)
     starts = range(0, specification.seeds, size)
     return [
         StackTask(arm, specification, tuple(range(start, min(start + size, specification.seeds))))

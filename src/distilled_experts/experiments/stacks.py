@@ -23,14 +23,16 @@ Array = NDArray[Any]
 
 # Past this size a stack gains no more speed, and memory grows with every group.
 _STACK_BYTES = 256 * 2**20
+_TABLE_BYTES = 2**30
 _EVALUATED_ROWS = 1024
 
 
-def groups_per_stack(specification: Specification) -> int:
-    """Seeds that train together, by the size of the hidden layer in one step."""
+def groups_per_stack(specification: Specification, cells: int) -> int:
+    """Seeds that train together, by the size of the hidden layer in one step and of their copies of the table."""
     s = specification
-    per_group = 4 * len(s.alphas) * s.experts * s.hidden * s.training.batch_size
-    return max(1, min(s.seeds, _STACK_BYTES // per_group))
+    hidden_bytes = 4 * len(s.alphas) * s.experts * s.hidden * s.training.batch_size
+    table_bytes = 2 * 4 * cells  # each seed's rows, and the stack of them
+    return max(1, min(s.seeds, _STACK_BYTES // hidden_bytes, _TABLE_BYTES // table_bytes))
 
 
 def arm_alphas(specification: Specification, arm: str) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ from distilled_experts.functional.distillation import mutual_distillation
 from distilled_experts.functional.gating import dense_gate, sparse_gate, sparse_gate_mask
 from distilled_experts.functional.opposite import gate_variance, orthogonality
 from distilled_experts.functional.options import Distance, Teacher, Weighting, check_distillation
-from distilled_experts.functional.schedules import SCHEDULES, Schedule, schedule_factor
+from distilled_experts.functional.schedules import Schedule, schedule_factor
 
 __all__ = [
     "combine",
@@ -29,5 +29,4 @@ __all__ = [
     "Weighting",
     "schedule_factor",
     "Schedule",
-    "SCHEDULES",
 ]

@@ -25,12 +25,20 @@ from distilled_experts.tabular.statistics import (
 )
 from distilled_experts.tabular.values import as_days, as_labels, as_numbers, is_text, parse_numbers
 
-__all__ = ["BooleanColumn", "CategoryColumn", "Column", "DateColumn", "NumericColumn", "Options"]
+__all__ = [
+    "LARGEST_FEATURE",
+    "BooleanColumn",
+    "CategoryColumn",
+    "Column",
+    "DateColumn",
+    "NumericColumn",
+    "Options",
+]
 
 # A normal distribution's interquartile range in standard deviations.
 _NORMAL_RANGE = 1.3489795003921634
 # Features stay far inside the range of float32, whatever a later file brings.
-_LARGEST_FEATURE = 1e30
+LARGEST_FEATURE = 1e30
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ class NumericColumn:
         if self.scale > 0:
             with np.errstate(over="ignore"):
                 z = (np.where(missing, self.fill, x) - self.center) / self.scale
-                z = np.clip(z, -_LARGEST_FEATURE, _LARGEST_FEATURE)
+                z = np.clip(z, -LARGEST_FEATURE, LARGEST_FEATURE)
             if self.smooth_clip is not None:
                 # Close to the identity near zero and bounded by the clip, so that outliers keep their order.
                 z /= np.sqrt(1.0 + (z / self.smooth_clip) ** 2)
