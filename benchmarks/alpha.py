@@ -69,7 +69,7 @@ def draw(records: list[dict]) -> None:
         axes.axhline(0, color="#555555", linewidth=0.8, linestyle=":")
         axes.set_xticks(range(len(rows[0])), [f"{alpha:g}" for alpha in records[0]["alpha"]])
         axes.set(title=title, xlabel="α", ylabel="accuracy, points above α = 0")
-        axes.set_ylim(-6, 6 if key == "mean" else 12)
+        axes.set_ylim(*((-8, 5) if key == "mean" else (-1, 13)))
         axes.spines[["top", "right"]].set_visible(False)
     PICTURE.parent.mkdir(exist_ok=True)
     PICTURE.write_text(figures.to_svg(figure), encoding="utf-8")
