@@ -24,7 +24,7 @@ from distilled_experts import MoDEClassifier, MoDERegressor
 from distilled_experts.errors import DataError, InvalidParameterError, ModelFolderError
 from distilled_experts.experiments.models import load_model
 
-FAST = {"max_iter": 15, "hidden": 8, "random_state": 0}
+FAST = {"max_iter": 15, "hidden": 8, "learning_rate": 0.02, "random_state": 0}
 
 
 # numpy warns of the suite's own casts of NaN to integers.

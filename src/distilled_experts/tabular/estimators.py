@@ -45,7 +45,7 @@ _PARAMETERS = """Parameters
     learning_rate, weight_decay : float
         Of AdamW; biases do not decay.
     batch_size : int
-        Rows in a step, at most. Tables of up to 1,000 rows without held-out rows are one batch, in double precision.
+        Rows in a step, about. Tables of up to 1,000 rows without held-out rows are one batch, in double precision.
     early_stopping : "auto" or bool
         Hold out `validation_fraction` of the rows and stop `n_iter_no_change` epochs after their lowest loss; "auto"
         does so from 1,001 rows.
@@ -108,9 +108,9 @@ class MoDEClassifier(ClassifierMixin, MoDEEstimator):
         teacher: Teacher = "mean",
         alpha_schedule: Schedule = "constant",
         n_estimators: int = 1,
-        max_iter: int = 150,
+        max_iter: int = 200,
         max_time: float | None = None,
-        learning_rate: float = 5e-3,
+        learning_rate: float = 3e-3,
         batch_size: int = 128,
         weight_decay: float = 0.0,
         early_stopping: bool | str = "auto",
