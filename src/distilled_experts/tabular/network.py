@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from distilled_experts.functional import combine, dense_gate, sparse_gate_mask
 
@@ -36,7 +37,9 @@ class _SharedInputExperts(torch.autograd.Function):
     """Two-layer ReLU experts over rows that all members of a group share."""
 
     @staticmethod
-    def forward(ctx, x_SBD, w1_SAEHD, b1_SAEH, w2_SAECH, b2_SAEC):  # type: ignore[no-untyped-def]
+    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
+        """Outputs of all experts, ``(S, A, E, C, B)``."""
+        x_SBD, w1_SAEHD, b1_SAEH, w2_SAECH, b2_SAEC = inputs
         S, A, E, H, D = w1_SAEHD.shape
         C, B = w2_SAECH.shape[3], x_SBD.shape[1]
         hidden = torch.baddbmm(b1_SAEH.reshape(S, -1, 1), w1_SAEHD.reshape(S, -1, D), x_SBD.mT).relu_()
@@ -45,8 +48,10 @@ class _SharedInputExperts(torch.autograd.Function):
         return out.view(S, A, E, C, B)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_SAECB):  # type: ignore[no-untyped-def]
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of rows, weights and biases."""
+        (grad_SAECB,) = gradients
         x_SBD, hidden, w1_SAEHD, w2_SAECH = ctx.saved_tensors
         S, A, E, C, H = w2_SAECH.shape
         B = x_SBD.shape[1]
@@ -187,10 +192,9 @@ class StackedMixture(nn.Module):
 
     def forward(self, x_SBD: Tensor) -> StackedOutput:
         """Experts and gate weights for rows ``(S, B, D)``."""
-        experts_SAECB: Tensor = _SharedInputExperts.apply(  # type: ignore[no-untyped-call]
-            x_SBD, self.hidden_weight, self.hidden_bias, self.output_weight, self.output_bias
-        )
-        experts = experts_SAECB.permute(0, 1, 4, 2, 3)
+        apply: Callable[..., Tensor] = _SharedInputExperts.apply
+        weights = (self.hidden_weight, self.hidden_bias, self.output_weight, self.output_bias)
+        experts = apply(x_SBD, *weights).permute(0, 1, 4, 2, 3)
         if self.n_experts == 1:
             return StackedOutput(experts, experts.new_ones(experts.shape[:4]), None)
         S, A, E, D = self.gate_weight.shape

@@ -58,7 +58,7 @@ def check_parameters(estimator: Any, task: str) -> None:
     check_device(estimator.device)
 
 
-def check_gate(gate: object, top_k: object, n_experts: int) -> None:
+def check_gate(gate: object, top_k: Any, n_experts: int) -> None:
     """Raise an error unless gate and top_k go together."""
     if gate not in ("dense", "sparse"):
         raise InvalidParameterError("gate", gate, ("dense", "sparse"))
@@ -66,7 +66,7 @@ def check_gate(gate: object, top_k: object, n_experts: int) -> None:
         return
     if gate == "dense":
         raise InvalidParameterError("top_k", top_k, "None with the dense gate; gate='sparse' takes a number")
-    if not _is_whole(top_k) or not 1 <= top_k <= n_experts:  # type: ignore[operator]
+    if not _is_whole(top_k) or not 1 <= top_k <= n_experts:
         raise InvalidParameterError("top_k", top_k, f"1 to {n_experts}, the number of experts")
 
 
@@ -76,10 +76,10 @@ def check_distance(distance: str, task: str) -> None:
         raise InvalidParameterError("distance", distance, "mse, relative or cosine for regression; kl compares classes")
 
 
-def check_alpha(value: object) -> float:
+def check_alpha(value: Any) -> float:
     """`value` as a strength of distillation."""
     try:
-        number = float(value)  # type: ignore[arg-type]
+        number = float(value)
     except (TypeError, ValueError):
         number = math.nan
     if isinstance(value, bool) or not (math.isfinite(number) and number >= 0):
@@ -87,9 +87,9 @@ def check_alpha(value: object) -> float:
     return number
 
 
-def check_whole(name: str, value: object, least: int = 1) -> None:
+def check_whole(name: str, value: Any, least: int = 1) -> None:
     """Raise an error unless `value` is a whole number from `least`."""
-    if not _is_whole(value) or value < least:  # type: ignore[operator]
+    if not _is_whole(value) or value < least:
         raise InvalidParameterError(name, value, f"whole numbers from {least}")
 
 
