@@ -28,6 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from distilled_experts import MoDEClassifier, MoDERegressor
+from distilled_experts.tabular.base import AUTO_MEMBERS
 
 SEEDS, SEEDS_OF_SLOW = 5, 3
 
@@ -117,12 +118,12 @@ def mode(fit: Fit, **parameters: Any) -> Any:
 
 
 def networks(fit: Fit) -> Any:
-    """As many networks as the default has experts, each trained for itself, their predictions averaged: no gate.
+    """As many networks as the default has experts in all, each trained for itself, their predictions averaged: no gate.
 
     Experts under a common loss with equal weights cannot be had from the estimators' parameters.
     """
     plain = mode(fit)
-    return plain.set_params(n_experts=1, n_estimators=plain.n_experts * plain.n_estimators)
+    return plain.set_params(n_experts=1, n_estimators=plain.n_experts * AUTO_MEMBERS)
 
 
 def boosted_histograms(fit: Fit) -> Any:

@@ -14,9 +14,10 @@ from distilled_experts.probing import (
     percentile_interval,
     probe_intervals,
     probe_outputs,
+    probe_statistic,
     resampled_score,
 )
-from distilled_experts.probing.bootstrap import _probe_statistic, _resamples
+from distilled_experts.probing.bootstrap import _resamples
 
 
 def drawn_outputs(
@@ -33,7 +34,7 @@ def drawn_outputs(
 def test_all_samples_once_give_the_measures_themselves(task):
     outputs, y = drawn_outputs(0, task)
     expected = probe_outputs(outputs, y, task)
-    once = _probe_statistic(outputs, y, task)(np.ones((1, len(y))))
+    once = probe_statistic(outputs, y, task)(np.ones((1, len(y))))
     assert once.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(once[name][0], value, err_msg=name)
@@ -44,7 +45,7 @@ def test_counts_give_the_measures_of_repeated_samples(task):
     outputs, y = drawn_outputs(1, task, n=25)
     counts = np.concatenate(list(_resamples(25, 6, np.random.default_rng(0))))
     np.testing.assert_array_equal(counts.sum(1), 25)
-    values = _probe_statistic(outputs, y, task)(counts)
+    values = probe_statistic(outputs, y, task)(counts)
     # What is right in regression depends on a median, which is kept.
     names = values if task == "classification" else ("shares", "matrix", "own_domain")
     for r, row in enumerate(counts):

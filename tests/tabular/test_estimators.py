@@ -23,6 +23,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from distilled_experts import MoDEClassifier, MoDERegressor
 from distilled_experts.errors import DataError, InvalidParameterError, ModelFolderError
 from distilled_experts.experiments.models import load_model
+from distilled_experts.probing import probe
 
 FAST = {"max_iter": 15, "hidden": 8, "learning_rate": 0.02, "random_state": 0}
 
@@ -145,20 +146,48 @@ def test_a_model_of_another_kind_is_refused(tmp_path):
 def test_large_tables_hold_rows_out_and_choose_alpha_there():
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
-    model = MoDEClassifier(max_iter=40, hidden=32, random_state=0).fit(X_train, y_train)
+    options = {"max_iter": 40, "hidden": 32, "n_estimators": 2, "random_state": 0}
+    model = MoDEClassifier(**options).fit(X_train, y_train)
     assert model.score(X_test, y_test) > 0.95
     assert model.alpha_ == min(model.alpha_path_, key=model.alpha_path_.get)
     assert model.n_iter_ == len(model.history_["validation_loss"]) <= 40
-    again = MoDEClassifier(max_iter=40, hidden=32, random_state=0).fit(X_train, y_train)
+    again = MoDEClassifier(**options).fit(X_train, y_train)
     np.testing.assert_array_equal(model.predict_proba(X_test), again.predict_proba(X_test))
 
 
 def test_given_validation_rows_are_the_ones_that_choose():
     X, y = load_breast_cancer(return_X_y=True)
-    model = MoDEClassifier(**FAST, alpha=[0.0, 0.1]).fit(X[:300], y[:300], eval_set=(X[300:], y[300:]))
+    one = MoDEClassifier(**FAST, alpha=[0.0, 0.1], n_estimators=1)
+    model = one.fit(X[:300], y[:300], eval_set=(X[300:], y[300:]))
     assert set(model.alpha_path_) == {0.0, 0.1}
     held = log_loss(y[300:], model.predict_proba(X[300:]))
     assert held == pytest.approx(model.alpha_path_[model.alpha_], rel=1e-4)
+
+
+def test_held_out_rows_choose_the_encoding():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(400, 2))
+    options = {**FAST, "max_iter": 60, "alpha": 0.0, "n_estimators": 2}
+    jumps, plane = np.sin(20 * X[:, 0]) > 0, X.sum(1) > 0
+    assert MoDEClassifier(**options).fit(X, jumps).network_.encoding is not None
+    assert MoDEClassifier(**options, n_bins=0).fit(X, jumps).network_.encoding is None
+    for y in (jumps, plane):
+        losses = {n: MoDEClassifier(**options, n_bins=n).fit(X, y).alpha_path_[0.0] for n in (0, 16)}
+        automatic = MoDEClassifier(**options).fit(X, y)
+        assert automatic.alpha_path_[0.0] == min(losses.values())
+        assert (automatic.network_.encoding is not None) == (losses[16] < losses[0])
+
+
+def test_weights_are_rows_also_where_rows_are_held_out():
+    X, y = load_breast_cancer(return_X_y=True)
+    X, y = X[:260], y[:260]
+    weight = np.random.default_rng(0).integers(0, 3, size=len(y))
+    order = np.random.default_rng(1).permutation(weight.sum())
+    twice = [np.repeat(values, weight, axis=0)[order] for values in (X, y)]
+    options = {**FAST, "max_iter": 5, "early_stopping": True}
+    weighted = MoDEClassifier(**options).fit(X, y, sample_weight=weight)
+    assert weighted.network_.encoding is not None
+    np.testing.assert_array_equal(weighted.predict_proba(X), MoDEClassifier(**options).fit(*twice).predict_proba(X))
 
 
 def test_more_members_are_averaged():
@@ -197,6 +226,7 @@ def test_class_weights_act():
         ("teacher", "gate"),
         ("alpha_schedule", "anneal"),
         ("n_estimators", 2),
+        ("n_bins", 4),
         ("max_iter", 7),
         ("learning_rate", 0.1),
         ("batch_size", 32),
@@ -281,8 +311,32 @@ def test_it_works_inside_scikit_learns_tools():
     assert cross_val_score(MoDEClassifier(**FAST), X, y, n_jobs=2, cv=2).min() > 0.6
 
 
-def test_probe_gives_the_measures_of_every_member():
+def test_each_mixture_of_an_estimator_can_be_probed():
     X, y = load_iris(return_X_y=True)
-    record = MoDEClassifier(**FAST, n_estimators=2).fit(X, y).probe(X, y)
-    assert record["matrix"].shape == (2, 4, 4)
-    np.testing.assert_allclose(record["shares"].sum(-1), 1)
+    classifier = MoDEClassifier(**FAST, n_estimators=2).fit(X, y)
+    first, second = (classifier.probe(X, y, layer=i) for i in range(2))
+    assert first.layers == ("0", "1")
+    assert (first.layer, second.layer) == ("0", "1")
+    assert not np.array_equal(first.matrix, second.matrix)
+    assert classifier.probe(X, y).to_dict() == first.to_dict() == probe(classifier, X, y).to_dict()
+    with pytest.raises(InvalidParameterError, match="layer: 2 is not allowed"):
+        classifier.probe(X, y, layer=2)
+
+
+def test_probed_mixture_is_the_one_that_predicts():
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    classifier = MoDEClassifier(**FAST, alpha=0.5).fit(X, y)
+    record = classifier.probe(X, y)
+    assert record.score == classifier.score(X, y)
+    assert record.subsets == ("0", "1", "2")
+    assert record.narrow_vision.alpha == 0.5
+    assert record.narrow_vision.whole.index < record.narrow_vision.task.index
+
+
+def test_probing_a_regressor_takes_targets_in_their_own_units():
+    X, y = load_diabetes(return_X_y=True)
+    regressor = MoDERegressor(**FAST, n_estimators=1).fit(X, 1000 + y)
+    record = regressor.probe(X, 1000 + y)
+    assert record.score == pytest.approx(regressor.score(X, 1000 + y), abs=1e-6)
+    assert record.subsets[0].startswith("below 1")
+    np.testing.assert_allclose(record.composition.sum(1) / len(y), record.shares)

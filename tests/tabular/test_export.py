@@ -55,6 +55,8 @@ CASES = {
     "two targets": (MoDERegressor(**FAST, n_estimators=3), TARGETS),
     "two targets, float32": (MoDERegressor(**SINGLE), TARGETS),
     "one target, top 1": (MoDERegressor(**FAST, gate="sparse", top_k=1), SCORE),
+    "encoded numbers": (MoDEClassifier(**FAST, n_bins=5, n_estimators=2), CLASSES),
+    "encoded numbers, float32": (MoDERegressor(**SINGLE, n_bins=5), SCORE),
     "one expert, one target, float32": (MoDERegressor(**SINGLE, n_experts=1), SCORE),
 }
 

@@ -32,6 +32,7 @@ def make_training(
     alphas: tuple[float, ...] = ALPHAS,
     top_k: int | None = None,
     weighted: bool = False,
+    frozen: tuple[str, ...] = (),
     **settings: object,
 ) -> StackedTraining:
     outputs = C if task == "classification" else 2
@@ -44,6 +45,7 @@ def make_training(
         task,
         seeds,
         TrainingSettings(**{"epochs": 3, "batch_size": 16, "learning_rate": 0.01} | settings),
+        frozen,
     )
 
 
@@ -265,3 +267,39 @@ def test_a_callback_can_end_training():
     training = make_training(epochs=20)
     training.run(lambda t: t.epoch == 4)
     assert training.epoch == 4
+
+
+GATE = ("gate_weight", "gate_bias")
+
+
+def test_under_a_frozen_gate_the_experts_learn_as_in_a_plain_loop_without_it():
+    training = make_training(frozen=GATE)
+    plain = PlainMixture(training.network, 1, 2)
+    optimizer = torch.optim.Adam(plain.experts.parameters(), lr=0.01)
+    for step in range(3):
+        rows = torch.stack([torch.arange(16) + step] * 2)
+        training.step(rows)
+        y, spread = plain(training.train.x[1, rows[1]])
+        optimizer.zero_grad()
+        (nn.functional.cross_entropy(y, training.train.target[1, rows[1]]) + ALPHAS[2] * spread.mean()).backward()
+        optimizer.step()
+    torch.testing.assert_close(training.network.gate_weight[1, 2], plain.gate.weight)
+    for e, expert in enumerate(plain.experts):
+        torch.testing.assert_close(training.network.hidden_weight[1, 2, e], expert[0].weight)
+
+
+def test_a_frozen_gate_stays_when_groups_leave_and_when_a_training_is_restored():
+    def make() -> StackedTraining:
+        return make_training(seeds=tuple(range(5)), epochs=60, patience=1, learning_rate=0.05, frozen=GATE)
+
+    straight, first, resumed = make(), make(), make()
+    gates = [getattr(straight.network, name).detach().clone() for name in GATE]
+    straight.run()
+    assert len(straight.working.groups) < 5
+    while len(first.working.groups) == 5:
+        first.run_epoch()
+    resumed.restore(first.state())
+    resumed.run()
+    for training in (straight, resumed):
+        assert all(torch.equal(getattr(training.network, n), g) for n, g in zip(GATE, gates, strict=True))
+    assert torch.equal(straight.network.hidden_weight, resumed.network.hidden_weight)

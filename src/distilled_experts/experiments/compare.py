@@ -20,6 +20,7 @@ from distilled_experts.experiments.runner import Progress, StackTask, comparison
 from distilled_experts.experiments.sentences import comparison_sentence, notes_for, sweep_sentence
 from distilled_experts.experiments.specification import Specification, parse_alpha
 from distilled_experts.experiments.summary import summarise_comparison, summarise_sweep
+from distilled_experts.probing.attribution import require_captum
 from distilled_experts.tabular.training import TrainingSettings
 
 __all__ = ["Run", "compare", "resolve", "run_comparison", "run_sweep"]
@@ -42,6 +43,7 @@ def compare(
     distance: str = "mse",
     teacher: str = "mean",
     seeds: int = 10,
+    explain: bool = False,
     test: tuple[Any, Any] | None = None,
     groups: Any = None,
     time: Any = None,
@@ -75,6 +77,9 @@ def compare(
         As in `distilled_experts.functional.mutual_distillation`.
     seeds : int
         Repetitions; one gives no interval.
+    explain : bool
+        Also train the experts of both mixtures anew under one frozen gate, and record what each attends to
+        (needs Captum).
     test : (X, y), optional
         Test rows of your own, the same for every seed.
     groups, time : sequence, shape (n,), optional
@@ -118,6 +123,7 @@ def compare(
         distance=distance,
         teacher=teacher,
         seeds=seeds,
+        explain=explain,
         **training,
     )
     folder = None if out is None else RunFolder(out)
@@ -156,6 +162,8 @@ class Run:
 
 def run_comparison(run: Run, progress: Progress | None = None) -> Record:
     """Train the arms of a comparison, or take up where an earlier try stopped, and write its record."""
+    if run.specification.explain:
+        require_captum()
 
     def summarise(models: list[dict[str, Any]], test_share: float) -> dict[str, Any]:
         s = run.specification

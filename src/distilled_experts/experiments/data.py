@@ -18,7 +18,7 @@ from distilled_experts.tabular.frames import view_table
 from distilled_experts.tabular.kinds import recognise
 from distilled_experts.tabular.values import as_days, as_numbers
 
-__all__ = ["Table", "load_table", "make_table", "read_frame"]
+__all__ = ["Table", "load_table", "make_table", "read_frame", "target_name"]
 
 _SHOWN_COLUMNS = 5
 
@@ -119,7 +119,7 @@ def make_table(
     frame = source.frame
     # Repeated names are reported before a column is asked for by name.
     view_table(frame)
-    name = _target_name(source, target)
+    name = target_name(source, target)
     for parameter, column in (("groups", groups), ("time", time)):
         if column is not None:
             _check_column(frame, parameter, column)
@@ -139,7 +139,14 @@ def make_table(
     return Table(source.name, X, y, name, _groups(frame, groups), _time(frame, time), notes, task)
 
 
-def _target_name(source: Source, target: str | None) -> str:
+def target_name(source: Source, target: str | None = None) -> str:
+    """The target column: the one asked for, the one that the source knows, or the one called "target".
+
+    Raises
+    ------
+    DataError
+        Where there is no such column.
+    """
     if target is not None:
         _check_column(source.frame, "target", target)
         return target

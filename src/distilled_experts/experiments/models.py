@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from distilled_experts.errors import ModelFolderError
+from distilled_experts.errors import DataError, ModelFolderError
 from distilled_experts.experiments.data import Table
 from distilled_experts.experiments.reading import read_frame
 from distilled_experts.experiments.specification import parse_alpha
@@ -15,7 +15,7 @@ from distilled_experts.tabular.estimators import MoDEClassifier, MoDERegressor
 from distilled_experts.tabular.frames import check_names
 from distilled_experts.tabular.model_folder import read_model
 
-__all__ = ["fit_model", "load_model", "predict_file"]
+__all__ = ["fit_model", "load_model", "predict_file", "select_features"]
 
 _ESTIMATORS = {"MoDEClassifier": MoDEClassifier, "MoDERegressor": MoDERegressor}
 _PARAMETERS = {
@@ -64,16 +64,32 @@ def load_model(path: str | Path) -> MoDEClassifier | MoDERegressor:
     return _ESTIMATORS[name].load(path)
 
 
+def select_features(estimator: MoDEClassifier | MoDERegressor, frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns that the model was trained on, in their order; others, such as the target, are passed over.
+
+    A model that was trained on an array knows no names: it takes all columns.
+
+    Raises
+    ------
+    DataError
+        When columns are missing, or without names too many.
+    """
+    names = list(getattr(estimator, "feature_names_in_", ()))
+    if not names and frame.shape[1] != estimator.n_features_in_:
+        raise DataError(f"X: {frame.shape[1]} columns are not allowed; allowed: {estimator.n_features_in_}, as in fit")
+    if not names:
+        return frame.set_axis(range(frame.shape[1]), axis="columns")
+    check_names(tuple(names), tuple(name for name in names if name in frame.columns))
+    return frame[names]
+
+
 def predict_file(model: str | Path, data: str | Path) -> pd.DataFrame:
     """Predictions for the rows of a file: ``prediction``, and for classes ``probability_CLASS`` columns.
 
     Columns that the model was not trained on, such as the target, are passed over.
     """
     estimator = load_model(model)
-    frame = read_frame(data)
-    names = list(estimator.feature_names_in_)
-    check_names(tuple(names), tuple(name for name in names if name in frame.columns))
-    frame = frame[names]
+    frame = select_features(estimator, read_frame(data))
     result = pd.DataFrame({"prediction": estimator.predict(frame)})
     if isinstance(estimator, MoDEClassifier):
         probabilities = estimator.predict_proba(frame)

@@ -25,12 +25,17 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Group:
-    """One seed's rows: features and encoded targets of its three parts, ``x`` (n, D) and ``y`` (n,) or (n, C)."""
+    """One seed's rows: features and encoded targets of its three parts, ``x`` (n, D) and ``y`` (n,) or (n, C).
+
+    `columns` are the table's; `sources` (D,) says which of them each feature comes from.
+    """
 
     seed: int
     x: dict[str, Array]
     y: dict[str, Array]
     target: ClassTarget | RegressionTarget
+    columns: list[str]
+    sources: Array
 
 
 @dataclass(frozen=True)
@@ -119,4 +124,5 @@ def _group(table: Table, specification: Specification, seed: int, split: Split, 
     }
     x = {part: preprocessor.transform(source.X.iloc[rows]) for part, (source, rows) in parts.items()}
     y = {part: target.encode(source.y.iloc[rows]) for part, (source, rows) in parts.items()}
-    return Group(seed, x, y, target)
+    columns = [str(name) for name in preprocessor.feature_names_in]
+    return Group(seed, x, y, target, columns, preprocessor.feature_sources)

@@ -9,12 +9,15 @@ from typing import Any
 
 import torch
 
+from distilled_experts.experiments.course import Course
 from distilled_experts.experiments.data import Table
 from distilled_experts.experiments.interruption import Interruption, deferred_interruption
+from distilled_experts.experiments.parallel import run_parallel
 from distilled_experts.experiments.preparation import prepare
 from distilled_experts.experiments.records import RunFolder
 from distilled_experts.experiments.specification import Specification
 from distilled_experts.experiments.stacks import build_training, groups_per_stack, measure_stack
+from distilled_experts.experiments.summary import chosen_models
 from distilled_experts.tabular.training import StackedTraining
 
 __all__ = ["Progress", "StackTask", "comparison_tasks", "run_tasks", "sweep_tasks"]
@@ -38,6 +41,11 @@ class StackTask:
     def name(self) -> str:
         """Unique in a run."""
         return f"{self.arm}, {self.specification.experts} experts, seeds {self.seeds[0]} to {self.seeds[-1]}"
+
+    @property
+    def explained(self) -> bool:
+        """Whether a parallel study follows."""
+        return self.specification.explain and self.arm == "mixture"
 
     def covers(self, model: Model) -> bool:
         """Whether `model` is one of this stack."""
@@ -101,33 +109,47 @@ def _run_task(
 ) -> list[Model]:
     stack = prepare(table, task.specification, task.seeds, test)
     training = build_training(stack, task.specification, task.arm)
-    clock = _Clock()
+    course = Course(training.settings.epochs) if training.network.n_experts > 1 else None
     saved = None if folder is None else folder.load_checkpoint(task.name)
+    clock = _Clock(0.0 if saved is None else float(saved.pop("seconds")))
     if saved is not None:
-        clock.before = float(saved.pop("seconds"))
         training.restore(saved)
+    if saved is not None and course is not None:
+        course.restore(saved)
 
-    def after_epoch(current: StackedTraining) -> None:
+    def pause(current: StackedTraining) -> None:
+        """Show how far it is, save it if it is time, and stop if someone asked for it."""
         if progress is not None:
             progress(task.name, current.epoch, current.settings.epochs)
         if folder is not None and (interruption.requested or clock.checkpoint_due()):
-            folder.save_checkpoint(task.name, {**current.state(), "seconds": clock.total()})
+            followed = {} if course is None else course.state()
+            folder.save_checkpoint(task.name, {**current.state(), **followed, "seconds": clock.total()})
         _stop_if_asked(interruption)
+
+    def after_epoch(current: StackedTraining) -> None:
+        if course is not None:
+            course.follow(current)
+        pause(current)
 
     training.run(after_epoch)
     seconds = float(clock.total()) / (len(stack.groups) * training.network.stack_shape[1])
-    return [model | {"seconds": seconds} for model in measure_stack(training, stack, task.specification, task.arm)]
+    measured = measure_stack(training, stack, task.specification, task.arm, course)
+    models = [model | {"seconds": seconds} for model in measured]
+    if not task.explained:
+        return models
+    alphas = [model["alpha"] for model in chosen_models(models, task.specification)]
+    return models + run_parallel(training.network, stack, task.specification, alphas, lambda _: pause(training))
 
 
 class _Clock:
     """Training time over several tries, and when the next checkpoint is due."""
 
-    def __init__(self) -> None:
-        self.before = 0.0
+    def __init__(self, before: float) -> None:
+        self._before = before
         self._start = self._saved = time.perf_counter()
 
     def total(self) -> torch.Tensor:
-        return torch.tensor(self.before + time.perf_counter() - self._start, dtype=torch.float64)
+        return torch.tensor(self._before + time.perf_counter() - self._start, dtype=torch.float64)
 
     def checkpoint_due(self) -> bool:
         now = time.perf_counter()

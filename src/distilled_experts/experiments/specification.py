@@ -27,7 +27,8 @@ class Specification:
     """What is compared, and how.
 
     `alpha` is the grid that the α of each seed is chosen from, on its validation rows. Plain MoE (α = 0) is trained
-    in any case. `top_k` is None for a dense gate.
+    in any case. `top_k` is None for a dense gate. With `explain` there is a parallel study too, and what each expert
+    attends to.
     """
 
     data: str
@@ -42,6 +43,7 @@ class Specification:
     test_size: float = 0.3
     validation_size: float = 0.2
     device: str = "cpu"
+    explain: bool = False
     fingerprint: str = ""
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
@@ -60,6 +62,8 @@ class Specification:
         for value in self.alpha:
             check_alpha(value)
         check_device(self.device)
+        if self.explain and not self.distils:
+            raise InvalidParameterError("explain", True, "False where one expert is alone, for nothing is distilled")
 
     @property
     def alphas(self) -> tuple[float, ...]:

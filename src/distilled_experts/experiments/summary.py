@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from distilled_experts.experiments.evidence import explain
+from distilled_experts.experiments.parallel import summarise_attention, summarise_parallel
 from distilled_experts.experiments.specification import Specification
 from distilled_experts.experiments.statistics import difference, standard_error
 
@@ -15,6 +17,7 @@ __all__ = ["chosen_models", "summarise_comparison", "summarise_sweep"]
 
 Model = dict[str, Any]
 
+_EXPERTS = ("cka", "agreement", "vision_task", "vision_whole")
 _PROBED = ("own_domain", "routing_accuracy", "oracle", "gate_error", "expert_error", "combination_error")
 
 
@@ -68,7 +71,18 @@ def summarise_comparison(models: Sequence[Model], specification: Specification, 
         "own_domain": {name: _mean(values) for name, values in own.items()} if probed else None,
         "own_domain_difference": own_difference,
         "probing": {name: _probing(arms[name]) for name in ("moe", "mode")} if probed else None,
+        "why": _why(models, path, arms, test_share) if probed else None,
         "curves": {name: _curves(arm) for name, arm in arms.items()},
+    }
+
+
+def _why(
+    models: Sequence[Model], path: Sequence[Sequence[Model]], arms: dict[str, list[Model]], test_share: float
+) -> dict[str, Any]:
+    return {
+        **explain(path, arms["moe"], arms["mode"], test_share),
+        "parallel": summarise_parallel(models, test_share),
+        "attention": summarise_attention(models),
     }
 
 
@@ -91,6 +105,7 @@ def summarise_sweep(models: Sequence[Model], specification: Specification, test_
                     "se": standard_error(scores),
                     "own_domain": own,
                     "own_domain_mean": None if own is None else _mean(own),
+                    **{name: _values(cell, name) for name in (_EXPERTS if experts > 1 else ())},
                     "difference": difference(scores, _values(plain, "test_score"), test_share).to_dict(),
                 }
             )

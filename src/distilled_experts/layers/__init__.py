@@ -2,8 +2,20 @@
 
 from distilled_experts.layers.dispatch import Dispatch
 from distilled_experts.layers.experts import Activation, Experts
+from distilled_experts.layers.forcing import forced_expert, forced_routing, recorded_calls
 from distilled_experts.layers.gate import Gate
 from distilled_experts.layers.mixture import MixtureOfExperts
 from distilled_experts.layers.output import MoEOutput, Routing
 
-__all__ = ["MixtureOfExperts", "MoEOutput", "Routing", "Gate", "Experts", "Dispatch", "Activation"]
+__all__ = [
+    "MixtureOfExperts",
+    "MoEOutput",
+    "Routing",
+    "Gate",
+    "Experts",
+    "Dispatch",
+    "Activation",
+    "forced_expert",
+    "forced_routing",
+    "recorded_calls",
+]

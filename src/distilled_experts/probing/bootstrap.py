@@ -20,7 +20,15 @@ from distilled_experts.probing.domains import dominating_experts
 from distilled_experts.probing.outputs import ExpertOutputs
 from distilled_experts.probing.routing import sample_right
 
-__all__ = ["Interval", "bootstrap_intervals", "percentile_interval", "probe_intervals", "resampled_score"]
+__all__ = [
+    "Interval",
+    "Statistic",
+    "bootstrap_intervals",
+    "percentile_interval",
+    "probe_intervals",
+    "probe_statistic",
+    "resampled_score",
+]
 
 Floats = NDArray[np.floating]
 Measures = dict[str, NDArray[np.float64]]
@@ -61,7 +69,7 @@ def probe_intervals(
     >>> bool(0.35 < low < 0.45), bool(0.55 < high < 0.65)
     (True, True)
     """
-    statistic = _probe_statistic(outputs, y, task)
+    statistic = probe_statistic(outputs, y, task)
     return bootstrap_intervals(statistic, len(y), generator, n_resamples=n_resamples, level=level)
 
 
@@ -175,10 +183,23 @@ def resampled_score(
     return r2
 
 
-def _probe_statistic(outputs: ExpertOutputs, y: NDArray[np.generic], task: str) -> Statistic:
+def probe_statistic(
+    outputs: ExpertOutputs, y: NDArray[np.generic], task: str, sample_weight: NDArray[np.float64] | None = None
+) -> Statistic:
+    """All measures of `probe_outputs` as a function of counts ``(R, N)``; counts of one give the measures themselves.
+
+    Examples
+    --------
+    >>> experts = np.broadcast_to(np.eye(2), (3, 2, 2))  # the first always says 0, the second always 1
+    >>> outputs = ExpertOutputs(experts, np.full((3, 2), 0.5), experts.mean(1))
+    >>> statistic = probe_statistic(outputs, np.array([0, 1, 1]), "classification")
+    >>> statistic(np.array([[1.0, 1.0, 1.0], [2.0, 0.0, 1.0]]))["own_domain"].round(2)
+    array([0.33, 0.67])
+    """
+    weight = np.ones(len(y)) if sample_weight is None else sample_weight
     domains = dominating_experts(outputs.weights)
     n_experts = outputs.weights.shape[-1]
-    right, mixture_right = sample_right(outputs.experts, outputs.mixture, y, task)
+    right, mixture_right = sample_right(outputs.experts, outputs.mixture, y, task, sample_weight)
     chosen = np.take_along_axis(right, domains[..., None], axis=-1)[..., 0]
     some, wrong = np.asarray(right.any(-1)), ~mixture_right
     alone = np.take_along_axis(outputs.experts, domains[..., None, None], axis=-2)[..., 0, :]
@@ -190,6 +211,7 @@ def _probe_statistic(outputs: ExpertOutputs, y: NDArray[np.generic], task: str) 
     shares["combination_error"] = wrong & chosen
 
     def statistic(counts: NDArray[np.float64]) -> Measures:
+        counts = counts * weight
         return {
             "shares": np.stack([_share(counts, member) for member in members], axis=-1),
             "matrix": np.moveaxis(np.stack([column(counts) for column in columns], axis=-1), 1, -2),
@@ -219,7 +241,7 @@ def _sums(counts: NDArray[np.float64], column: NDArray[np.generic]) -> NDArray[n
 
 def _share(counts: NDArray[np.float64], member: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Share of the samples drawn that are members, ``(R, *)``."""
-    return np.asarray(_sums(counts, member) / counts.shape[-1])
+    return _quotient(_sums(counts, member), _sums(counts, np.ones_like(member)))
 
 
 def _column_sums(counts: NDArray[np.float64], columns: Floats) -> NDArray[np.float64]:

@@ -25,17 +25,19 @@ class NarrowVision:
     shares : array, shape (*, S, E)
         Each expert's share of the gradient norms of a subset; NaN where no gradient comes from it.
     sizes : array, shape (*, S)
-        Samples of each subset.
+        Samples of each subset, counted by their weights.
     index : array, shape (*)
         0: all experts learn from all subsets; 1: one expert per subset; NaN with one expert.
     """
 
     shares: NDArray[np.float64]
-    sizes: NDArray[np.int64]
+    sizes: NDArray[np.float64]
     index: NDArray[np.float64]
 
 
-def narrow_vision(norms: Floats, subsets: NDArray[np.integer], n_subsets: int) -> NarrowVision:
+def narrow_vision(
+    norms: Floats, subsets: NDArray[np.integer], n_subsets: int, sample_weight: Floats | None = None
+) -> NarrowVision:
     """Shares and index from the gradient norms of single samples.
 
     Take the norms of the whole training loss for what the experts really learn from, those of the task loss alone for
@@ -51,6 +53,8 @@ def narrow_vision(norms: Floats, subsets: NDArray[np.integer], n_subsets: int) -
         Class or cluster of every sample, from 0.
     n_subsets : int
         S.
+    sample_weight : array, shape (N,), optional
+        How much each sample counts; its norms are of its loss without the weight.
 
     Examples
     --------
@@ -62,12 +66,14 @@ def narrow_vision(norms: Floats, subsets: NDArray[np.integer], n_subsets: int) -
     >>> round(float(vision.index), 3)
     0.594
     """
-    shares = gradient_shares(norms, subsets, n_subsets)
-    sizes = _members(subsets, n_subsets).sum(-2)
+    shares = gradient_shares(norms, subsets, n_subsets, sample_weight)
+    sizes = _members(subsets, n_subsets, sample_weight).sum(-2)
     return NarrowVision(shares, sizes, narrow_vision_index(shares, sizes))
 
 
-def gradient_shares(norms: Floats, subsets: NDArray[np.integer], n_subsets: int) -> NDArray[np.float64]:
+def gradient_shares(
+    norms: Floats, subsets: NDArray[np.integer], n_subsets: int, sample_weight: Floats | None = None
+) -> NDArray[np.float64]:
     r"""Expert i's share of a subset, :math:`\sum_{n \in S} \|g_{ni}\| / \sum_j \sum_{n \in S} \|g_{nj}\|`.
 
     Parameters and shapes as in `narrow_vision`; gives ``(*, S, E)``, NaN where no gradient comes from the subset.
@@ -77,7 +83,7 @@ def gradient_shares(norms: Floats, subsets: NDArray[np.integer], n_subsets: int)
     >>> gradient_shares(np.array([[3.0, 1.0], [1.0, 3.0]]), np.array([0, 0]), 1)
     array([[0.5, 0.5]])
     """
-    members = _members(subsets, n_subsets).astype(np.float64)
+    members = _members(subsets, n_subsets, sample_weight)
     sums = np.swapaxes(members, -1, -2) @ np.asarray(norms, dtype=np.float64)
     totals = np.broadcast_to(sums.sum(-1, keepdims=True), sums.shape)
     shares: NDArray[np.float64] = np.full(sums.shape, np.nan)
@@ -85,7 +91,7 @@ def gradient_shares(norms: Floats, subsets: NDArray[np.integer], n_subsets: int)
     return shares
 
 
-def narrow_vision_index(shares: Floats, sizes: NDArray[np.integer]) -> NDArray[np.float64]:
+def narrow_vision_index(shares: Floats, sizes: NDArray[np.generic]) -> NDArray[np.float64]:
     """One minus the size-weighted mean of the normalised entropy of the shares, ``(*, S, E)`` to ``(*)``.
 
     The entropy over the experts is divided by log E. Subsets without shares (NaN) or samples do not count. NaN with one
@@ -155,6 +161,7 @@ def _square_norm(x: Floats) -> Floats:
     return np.asarray(np.einsum("...i,...i->...", x, x))
 
 
-def _members(subsets: NDArray[np.integer], n_subsets: int) -> NDArray[np.bool_]:
-    """``(*, N, S)``."""
-    return np.asarray(np.asarray(subsets)[..., None] == np.arange(n_subsets))
+def _members(subsets: NDArray[np.integer], n_subsets: int, sample_weight: Floats | None) -> NDArray[np.float64]:
+    """Weight of each sample in its subset, zero in the others, ``(*, N, S)``."""
+    member = np.asarray(subsets)[..., None] == np.arange(n_subsets)
+    return np.asarray(member * (1.0 if sample_weight is None else np.asarray(sample_weight)[:, None]))

@@ -37,6 +37,10 @@ class ExpertOutputs:
     weights: Floats
     mixture: Floats
 
+    def model(self, *index: int | slice) -> ExpertOutputs:
+        """One model, or some of them, by positions in the leading axes."""
+        return ExpertOutputs(self.experts[index], self.weights[index], self.mixture[index])
+
 
 def probe_outputs(outputs: ExpertOutputs, y: NDArray[np.generic], task: str) -> dict[str, NDArray[np.float64]]:
     """Every measure of expert probing that needs outputs alone.

@@ -11,11 +11,16 @@ Bools = NDArray[np.bool_]
 
 
 def sample_right(
-    experts: NDArray[np.floating], mixture: NDArray[np.floating], y: NDArray[np.generic], task: str
+    experts: NDArray[np.floating],
+    mixture: NDArray[np.floating],
+    y: NDArray[np.generic],
+    task: str,
+    sample_weight: NDArray[np.floating] | None = None,
 ) -> tuple[Bools, Bools]:
     """Which experts, and whether the mixture, are right on each sample: ``(*, N, E)`` and ``(*, N)``.
 
-    In regression "right" means a squared error below the median of the mixture's.
+    In regression "right" means a squared error below the median of the mixture's, to which `sample_weight` (N)
+    belongs.
 
     Examples
     --------
@@ -29,7 +34,7 @@ def sample_right(
     target = np.asarray(y, dtype=np.float64)
     expert_loss = ((experts - target[:, None]) ** 2).mean(-1)
     mixture_loss = ((mixture - target) ** 2).mean(-1)
-    limit = np.median(mixture_loss, axis=-1, keepdims=True)
+    limit = _median(mixture_loss, sample_weight)[..., None]
     return expert_loss < limit[..., None], mixture_loss < limit
 
 
@@ -81,3 +86,14 @@ def error_types(right: Bools, mixture_right: Bools, domains: NDArray[np.int64]) 
         "expert_error": np.asarray((wrong & ~some).mean(-1)),
         "combination_error": np.asarray((wrong & chosen).mean(-1)),
     }
+
+
+def _median(values: NDArray[np.floating], weight: NDArray[np.floating] | None) -> NDArray[np.float64]:
+    """Median over the last axis; with whole weights that of values repeated as often."""
+    if weight is None:
+        return np.asarray(np.median(values, axis=-1))
+    order = values.argsort(-1)
+    ordered, below = np.take_along_axis(values, order, -1), weight[order].cumsum(-1)
+    half = below[..., -1:] / 2
+    ends = [(test(below, half)).argmax(-1)[..., None] for test in (np.greater_equal, np.greater)]
+    return np.asarray(np.mean([np.take_along_axis(ordered, end, -1)[..., 0] for end in ends], axis=0))

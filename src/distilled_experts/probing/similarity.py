@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from distilled_experts.errors import InvalidParameterError
 
-__all__ = ["ExpertSimilarity", "expert_similarity", "linear_cka", "mean_off_diagonal", "prediction_agreement"]
+__all__ = [
+    "ExpertSimilarity",
+    "answer_agreement",
+    "expert_similarity",
+    "linear_cka",
+    "mean_off_diagonal",
+    "prediction_agreement",
+    "similarity_of",
+]
 
 Floats = NDArray[np.floating]
 
@@ -53,7 +61,9 @@ class ExpertSimilarity:
         return f"{whose} have become alike: similarity and agreement above {self.threshold:g}; a smaller α may help"
 
 
-def expert_similarity(experts: Floats, task: str, *, threshold: float = 0.95) -> ExpertSimilarity:
+def expert_similarity(
+    experts: Floats, task: str, *, threshold: float = 0.95, sample_weight: Floats | None = None
+) -> ExpertSimilarity:
     """Compare the experts of a mixture in pairs on held-out samples.
 
     Parameters
@@ -63,6 +73,7 @@ def expert_similarity(experts: Floats, task: str, *, threshold: float = 0.95) ->
     task : {"classification", "regression"}
     threshold : float
         Between 0 and 1; the alarm sounds above it.
+    sample_weight : array, shape (N,), optional
 
     Raises
     ------
@@ -76,15 +87,28 @@ def expert_similarity(experts: Floats, task: str, *, threshold: float = 0.95) ->
     >>> round(float(alike.mean_cka), 6), float(alike.mean_agreement), bool(alike.homogenised)
     (1.0, 1.0, True)
     """
+    cka, agreement = linear_cka(experts, sample_weight), prediction_agreement(experts, task, sample_weight)
+    return similarity_of(cka, agreement, threshold)
+
+
+def similarity_of(
+    cka: NDArray[np.float64], agreement: NDArray[np.float64], threshold: float = 0.95
+) -> ExpertSimilarity:
+    """The same from CKA and agreement (*, E, E) that are there already.
+
+    Examples
+    --------
+    >>> bool(similarity_of(np.ones((2, 2)), np.eye(2)).homogenised)
+    False
+    """
     if not 0 < threshold < 1:
         raise InvalidParameterError("threshold", threshold, "numbers between 0 and 1")
-    cka, agreement = linear_cka(experts), prediction_agreement(experts, task)
     mean_cka, mean_agreement = mean_off_diagonal(cka), mean_off_diagonal(agreement)
     homogenised = (mean_agreement > threshold) & ~(mean_cka <= threshold)
     return ExpertSimilarity(cka, agreement, mean_cka, mean_agreement, threshold, np.asarray(homogenised))
 
 
-def linear_cka(experts: Floats) -> NDArray[np.float64]:
+def linear_cka(experts: Floats, sample_weight: Floats | None = None) -> NDArray[np.float64]:
     r"""Linear centred kernel alignment of the outputs of every pair of experts, in [0, 1].
 
     For outputs X and Y, centred over the samples, :math:`\|X^T Y\|_F^2 / (\|X^T X\|_F \|Y^T Y\|_F)`. Shift, scale and
@@ -95,6 +119,7 @@ def linear_cka(experts: Floats) -> NDArray[np.float64]:
     Parameters
     ----------
     experts : array, shape (*, N, E, C)
+    sample_weight : array, shape (N,), optional
 
     Returns
     -------
@@ -109,11 +134,11 @@ def linear_cka(experts: Floats) -> NDArray[np.float64]:
            [1., 1., 0.],
            [0., 0., 1.]])
     """
-    x = np.moveaxis(np.asarray(experts, dtype=np.float64), -2, 0)
+    x, weight = _experts_first(experts), _column(sample_weight, experts.shape[-3])
     size = np.abs(x).max((-1, -2), keepdims=True, initial=0)
     # Fourth powers follow: outputs of any scale have to stay within the range of numbers.
     x = _unit_scale(x, size)
-    x = x - x.mean(-2, keepdims=True)
+    x = (x - (x * weight).sum(-2, keepdims=True) / weight.sum()) * np.sqrt(weight / weight.max())
     spread = np.abs(x).max((-1, -2), keepdims=True, initial=0)
     x = _unit_scale(np.where(spread > _CONSTANT, x, 0), spread)
     n_experts = len(x)
@@ -129,7 +154,7 @@ def linear_cka(experts: Floats) -> NDArray[np.float64]:
     return np.asarray(np.clip(cka, 0, 1))
 
 
-def prediction_agreement(experts: Floats, task: str) -> NDArray[np.float64]:
+def prediction_agreement(experts: Floats, task: str, sample_weight: Floats | None = None) -> NDArray[np.float64]:
     r"""How far every pair of experts predicts the same, in [0, 1].
 
     For classes the share of samples to which both give the same class. For regression Lin's (1989) concordance
@@ -140,6 +165,7 @@ def prediction_agreement(experts: Floats, task: str) -> NDArray[np.float64]:
     ----------
     experts : array, shape (*, N, E, C)
     task : {"classification", "regression"}
+    sample_weight : array, shape (N,), optional
 
     Returns
     -------
@@ -152,21 +178,36 @@ def prediction_agreement(experts: Floats, task: str) -> NDArray[np.float64]:
     array([[1.  , 0.75],
            [0.75, 1.  ]])
     """
+    weight = _column(sample_weight, experts.shape[-3])
     if task == "classification":
-        answers = experts.argmax(-1)
-        return np.asarray((answers[..., :, None] == answers[..., None, :]).mean(-3))
-    x = np.moveaxis(np.asarray(experts, dtype=np.float64), -2, 0)
-    mean = x.mean(-2)
-    spread = ((x - mean[..., None, :]) ** 2).sum((-1, -2))
+        return answer_agreement(experts.argmax(-1), sample_weight)
+    x = _experts_first(experts)
+    mean = (x * weight).sum(-2) / weight.sum()
+    spread = ((x - mean[..., None, :]) ** 2 * weight).sum((-1, -2))
     agreement: NDArray[np.float64] = np.ones((*x.shape[1:-2], len(x), len(x)))
     for i in range(len(x)):
         for j in range(i):
-            apart = ((x[i] - x[j]) ** 2).sum((-1, -2))
-            most = spread[i] + spread[j] + x.shape[-2] * ((mean[i] - mean[j]) ** 2).sum(-1)
+            apart = ((x[i] - x[j]) ** 2 * weight).sum((-1, -2))
+            most = spread[i] + spread[j] + weight.sum() * ((mean[i] - mean[j]) ** 2).sum(-1)
             # Nothing apart at most: both give the same constant.
             concordance = 1 - apart / np.where(most > 0, most, 1)
             agreement[..., i, j] = agreement[..., j, i] = np.clip(concordance, 0, 1)
     return agreement
+
+
+def answer_agreement(answers: NDArray[np.generic], sample_weight: Floats | None = None) -> NDArray[np.float64]:
+    """Share of the samples to which every pair of experts gives the same answer, ``(*, N, E)`` to ``(*, E, E)``.
+
+    Examples
+    --------
+    >>> answer_agreement(np.array([[7, 7], [7, 9]]))
+    array([[1. , 0.5],
+           [0.5, 1. ]])
+    """
+    weight = _column(sample_weight, answers.shape[-2])
+    # One expert at a time: of many experts and samples, all pairs at once would not fit into memory.
+    rows = [((answers[..., i, None] == answers) * weight).sum(-2) for i in range(answers.shape[-1])]
+    return np.asarray(np.stack(rows, axis=-2) / weight.sum())
 
 
 def mean_off_diagonal(similarity: Floats) -> NDArray[np.float64]:
@@ -185,6 +226,16 @@ def mean_off_diagonal(similarity: Floats) -> NDArray[np.float64]:
     mean: NDArray[np.float64] = np.full(total.shape, np.nan)
     np.divide(total, pairs, out=mean, where=pairs > 0)
     return mean
+
+
+def _experts_first(experts: Floats) -> NDArray[np.float64]:
+    return np.moveaxis(np.asarray(experts, dtype=np.float64), -2, 0)
+
+
+def _column(sample_weight: Floats | None, n_samples: int) -> NDArray[np.float64]:
+    """Weights ``(N, 1)``; ones where none are given."""
+    weight = np.ones(n_samples) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+    return weight[:, None]
 
 
 def _unit_scale(x: Floats, size: Floats) -> NDArray[np.float64]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,30 +12,41 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.model_selection import train_test_split
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from distilled_experts import __version__
 from distilled_experts.errors import DataError, ModelFolderError
 from distilled_experts.functional import Distance, Schedule, Teacher
-from distilled_experts.probing import ExpertOutputs, probe_outputs
-from distilled_experts.tabular.fitting import Callback, Fitted, Members, Part, fit_members, progress_of
+from distilled_experts.probing import ExpertFunction, ExpertOutputs, ProbedSamples, ProbeRecord, probe
+from distilled_experts.tabular.encoding import ENCODING, PiecewiseLinear
+from distilled_experts.tabular.experts import function_of, members_of, network_outputs
+from distilled_experts.tabular.fitting import Callback, Fitted, Members, Part, Watch, fit_members
+from distilled_experts.tabular.held_out import held_out_rows
 from distilled_experts.tabular.inputs import canonical_rows, check_weights, table_input
 from distilled_experts.tabular.model_folder import read_model, write_model
 from distilled_experts.tabular.network import StackedMixture
-from distilled_experts.tabular.parameters import DEFAULT_ALPHAS, SMALL_TABLE_ALPHA, check_parameters
+from distilled_experts.tabular.parameters import (
+    AUTO_ALPHAS,
+    AUTO_BINS,
+    MOST_ENCODED,
+    SMALL_TABLE_ALPHA,
+    check_parameters,
+)
 from distilled_experts.tabular.preprocessing import TablePreprocessor
 from distilled_experts.tabular.targets import ClassTarget, RegressionTarget
-from distilled_experts.tabular.training import StackedTraining, TrainingSettings
+from distilled_experts.tabular.training import TrainingSettings
 
 __all__ = ["MoDEEstimator"]
 
 Array = NDArray[Any]
 
-# Up to here a table is trained on whole, without validation rows, in double precision.
+# Up to here a table is reduced to its distinct rows: a weight of two is then the same as a row that stands there twice.
 SMALL_TABLE_ROWS = 1000
-_PREDICTED_ROWS = 4096
+# From here on "auto" holds out rows; fewer say too little to be judged by.
+HELD_OUT_FROM = 200
+# Members where n_estimators is "auto" and each is judged by other rows.
+AUTO_MEMBERS = 8
 
 
 class MoDEEstimator(BaseEstimator):
@@ -56,7 +66,8 @@ class MoDEEstimator(BaseEstimator):
         distance: Distance = "mse",
         teacher: Teacher = "mean",
         alpha_schedule: Schedule = "constant",
-        n_estimators: int = 1,
+        n_bins: int | str = "auto",
+        n_estimators: int | str = "auto",
         max_iter: int = 200,
         max_time: float | None = None,
         learning_rate: float = 3e-3,
@@ -77,6 +88,7 @@ class MoDEEstimator(BaseEstimator):
         self.distance = distance
         self.teacher = teacher
         self.alpha_schedule = alpha_schedule
+        self.n_bins = n_bins
         self.n_estimators = n_estimators
         self.max_iter = max_iter
         self.max_time = max_time
@@ -118,33 +130,33 @@ class MoDEEstimator(BaseEstimator):
         X, y, weight = _rows(X, kept), y[kept], weight[kept]
         self.target_ = self._fit_target(y, weight)
         random = check_random_state(self.random_state)
-        train, validation = self._parts(X, y, weight, eval_set, random)
+        table = self._table(X, y, weight)
+        judged = eval_set is not None or self._holds_out(len(table.x))
+        n_members = self.n_estimators if self.n_estimators != "auto" else AUTO_MEMBERS if judged else 1
+        train, validation = self._parts(table, eval_set, int(n_members), random) if judged else (table, None)
         members = Members(
-            [int(seed) for seed in random.randint(2**31 - 1, size=self.n_estimators)],
+            [int(seed) for seed in random.randint(2**31 - 1, size=n_members)],
             self._n_outputs(),
             self.n_experts,
             self.hidden,
             self._top_k(),
         )
-        settings = self._settings(whole=validation is None and len(train.x) <= SMALL_TABLE_ROWS, n_rows=len(train.x))
-        alphas = self._alphas(validation is not None)
-        start = time.monotonic()
-
-        def on_epoch(training: StackedTraining) -> bool:
-            """Whether someone, or the clock, wants to end."""
-            stops = [callback(progress_of(training)) for callback in self.callbacks or ()]
-            return any(stops) or (self.max_time is not None and time.monotonic() - start > self.max_time)
-
-        self._keep(fit_members(members, self._task, train, validation, alphas, settings, self.device, on_epoch))
+        encodings, alphas = self._encodings(train, judged=judged), self._alphas(judged=judged)
+        settings = self._settings(whole=not judged and len(table.x) <= SMALL_TABLE_ROWS, n_rows=len(table.x))
+        watch = Watch(self.max_time, self.callbacks or ())
+        self._keep(fit_members(members, self._task, train, validation, encodings, alphas, settings, self.device, watch))
         return self
 
-    def probe(self, X: Any, y: Any) -> dict[str, Array]:
-        """Expert probing on rows with known targets.
+    def probe(self, X: Any, y: Any, *, layer: int | None = None, sample_weight: Any = None) -> ProbeRecord:
+        """Expert probing on rows with known targets, as `distilled_experts.probing.probe`.
 
-        Returns
-        -------
-        dict
-            The measures of `distilled_experts.probing.probe_outputs`, each with a leading axis of members.
+        Parameters
+        ----------
+        X, y
+            As in `fit`; rows that the model was not trained on, except for narrow vision.
+        layer : int, optional
+            Which of the `n_estimators` mixtures; default: the first.
+        sample_weight : array, shape (n,), optional
 
         Examples
         --------
@@ -152,12 +164,22 @@ class MoDEEstimator(BaseEstimator):
         >>> from distilled_experts import MoDEClassifier
         >>> X, y = load_iris(return_X_y=True)
         >>> record = MoDEClassifier(random_state=0).fit(X, y).probe(X, y)
-        >>> record["matrix"].shape
-        (1, 4, 4)
+        >>> record.matrix.shape
+        (4, 4)
         """
-        outputs = self._outputs(X)
-        truth = self.target_.encode(self._check_y(X, y))
-        return probe_outputs(outputs, truth, self._task)
+        return probe(self, X, y, layer=layer, sample_weight=sample_weight)
+
+    def members_on(self, X: Any, y: Any, *, layer: str | int | None = None) -> ProbedSamples:
+        """What `probe` measures: see `distilled_experts.probing.Probeable`."""
+        check_is_fitted(self)
+        X = table_input(self, X, reset=False)
+        y = self._check_y(X, y)
+        return members_of(self, self._features(X), y, layer)
+
+    def expert_function(self, X: Any, *, layer: str | int | None = None) -> ExpertFunction:
+        """What `attention` looks at: see `distilled_experts.probing.Attentive`."""
+        check_is_fitted(self)
+        return function_of(self, self._features(table_input(self, X, reset=False)), layer)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the fitted model as JSON and safetensors, whole or not at all.
@@ -170,7 +192,7 @@ class MoDEEstimator(BaseEstimator):
         check_is_fitted(self)
         states = {"preprocessor": self.preprocessor_.to_state(), "target": self.target_.to_state()}
         arrays = {f"{part}.{name}": array for part, (_, parts) in states.items() for name, array in parts.items()}
-        arrays |= {f"network.{name}": p.detach().cpu().numpy() for name, p in self.network_.named_parameters()}
+        arrays |= {f"network.{name}": p.detach().cpu().numpy() for name, p in self.network_.state_dict().items()}
         seed = self.random_state if isinstance(self.random_state, int) else None
         description = {
             "class": type(self).__name__,
@@ -220,47 +242,56 @@ class MoDEEstimator(BaseEstimator):
     def _class_weights(self, y: Array) -> Array | float:
         return 1.0
 
-    def _parts(
-        self, X: Any, y: Array, weight: Array, eval_set: tuple[Any, Any] | None, random: np.random.RandomState
-    ) -> tuple[Part, Part | None]:
-        """Training and validation rows, preprocessed by what the training rows show."""
+    def _table(self, X: Any, y: Array, weight: Array) -> Part:
+        """Features, encoded targets and weights of all rows; distinct rows alone in a small table."""
         small = X.shape[0] <= SMALL_TABLE_ROWS
-        hold_out = eval_set is None and (not small if self.early_stopping == "auto" else bool(self.early_stopping))
-        whole = small and not hold_out and eval_set is None
-        X_train, y_train, w_train, held = X, y, weight, eval_set
-        if hold_out:
-            train, validation = self._hold_out(y, random)
-            X_train, y_train, w_train = _rows(X, train), y[train], weight[train]
-            held = (_rows(X, validation), y[validation])
-        self.preprocessor_ = TablePreprocessor(dtype="float64" if whole else "float32").fit(X_train, w_train)
-        x, target = self._features(X_train), self.target_.encode(y_train)
-        if whole:
-            return Part(*canonical_rows(x, target, w_train)), None
-        equal = bool((w_train == w_train[0]).all())
-        part = Part(x, target, None if equal else w_train)
-        if held is None:
-            return part, None
-        held_x = table_input(self, held[0], reset=False)
-        held_y = self.target_.encode(self._check_y(held_x, held[1]))
-        held_weight = weight[validation] if hold_out and not equal else None
-        return part, Part(self._features(held_x), held_y, held_weight)
+        self.preprocessor_ = TablePreprocessor(dtype="float64" if small else "float32").fit(X, weight)
+        x, target = self._features(X), self.target_.encode(y)
+        if small:
+            x, target, weight = canonical_rows(x, target, weight)
+        equal = bool((weight == weight[0]).all())
+        return Part(x, target, None if equal else weight)
+
+    def _holds_out(self, n_rows: int) -> bool:
+        """Whether the members are judged by rows of the table."""
+        if self.early_stopping == "auto":
+            return n_rows >= HELD_OUT_FROM
+        if self.early_stopping and n_rows < 2:
+            raise DataError("early_stopping: True needs two distinct rows or more, to hold one out")
+        return bool(self.early_stopping)
+
+    def _parts(
+        self, table: Part, eval_set: tuple[Any, Any] | None, n_members: int, random: np.random.RandomState
+    ) -> tuple[Part, Part]:
+        """Rows that the members train on, and those that they are judged by."""
+        # Double precision is for tables too small to be judged by: there a prediction is compared to its last digits.
+        self.preprocessor_.dtype = np.dtype("float32")
+        table = replace(table, x=table.x.astype("float32", copy=False))
+        if eval_set is not None:
+            held_x = table_input(self, eval_set[0], reset=False)
+            held_y = self.target_.encode(self._check_y(held_x, eval_set[1]))
+            return table, Part(self._features(held_x), held_y)
+        labels = table.target if self._task == "classification" else None
+        train, held = held_out_rows(labels, len(table.x), self.validation_fraction, n_members, random)
+        return replace(table, positions=train), replace(table, positions=held)
+
+    def _encodings(self, table: Part, *, judged: bool) -> list[PiecewiseLinear | None]:
+        """What to append to the features; both choices where validation rows can decide."""
+        numeric = np.flatnonzero(self.preprocessor_.numeric_features)
+        automatic = self.n_bins == "auto"
+        if not len(numeric) or (automatic and not judged):
+            return [None]
+        n_bins = min(AUTO_BINS, MOST_ENCODED // len(numeric)) if automatic else int(self.n_bins)
+        if n_bins < 2:
+            return [None]
+        weight = None if table.weight is None else table.weight.astype(np.float64, copy=False)
+        encoding = PiecewiseLinear.fit(table.x, numeric, n_bins, weight)
+        return [encoding, None] if automatic else [encoding]
 
     def _features(self, X: Any) -> Array:
         """Features of checked rows; where no column varies, one of zeros, so that the network learns the mean."""
         x = self.preprocessor_.transform(X)
         return x if x.shape[1] else np.zeros((len(x), 1), dtype=x.dtype)
-
-    def _hold_out(self, y: Array, random: np.random.RandomState) -> tuple[Array, Array]:
-        labels = y if self._task == "classification" else None
-        if labels is not None:
-            _, counts = np.unique(labels, return_counts=True)
-            n_held = int(np.ceil(self.validation_fraction * len(y)))
-            if counts.min() < 2 or min(n_held, len(y) - n_held) < len(counts):
-                labels = None
-        train, held = train_test_split(
-            np.arange(len(y)), test_size=self.validation_fraction, stratify=labels, random_state=random
-        )
-        return np.sort(train), np.sort(held)
 
     def _settings(self, *, whole: bool, n_rows: int) -> TrainingSettings:
         settings = TrainingSettings(
@@ -275,12 +306,12 @@ class MoDEEstimator(BaseEstimator):
         )
         return replace(settings, schedule="cosine") if whole else settings
 
-    def _alphas(self, choose: bool) -> tuple[float, ...]:
+    def _alphas(self, *, judged: bool) -> tuple[float, ...]:
         """The α to train; without validation rows a moderate one stands for "auto"."""
         if self.n_experts == 1:
             return (0.0,)
         if isinstance(self.alpha, str):
-            return DEFAULT_ALPHAS if choose else (SMALL_TABLE_ALPHA,)
+            return AUTO_ALPHAS if judged else (SMALL_TABLE_ALPHA,)
         if isinstance(self.alpha, Sequence):
             return tuple(float(a) for a in self.alpha)
         return (float(self.alpha),)
@@ -297,17 +328,11 @@ class MoDEEstimator(BaseEstimator):
         self.history_ = fitted.history
         self.n_iter_ = fitted.epochs
 
-    @torch.no_grad()
     def _outputs(self, X: Any) -> ExpertOutputs:
         """Experts, gate weights and mixture of every member, ``(members, n, …)``."""
         check_is_fitted(self)
-        x = torch.from_numpy(self._features(table_input(self, X, reset=False)))
-        n_members = self.network_.stack_shape[0]
-        parts = []
-        for start in range(0, max(len(x), 1), _PREDICTED_ROWS):
-            out = self.network_(x[start : start + _PREDICTED_ROWS].to(self.device).expand(n_members, -1, -1))
-            parts.append([t[:, 0].cpu().numpy() for t in (out.experts, out.weights, out.mixture())])
-        return ExpertOutputs(*(np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)))
+        x = self._features(table_input(self, X, reset=False))
+        return network_outputs(self.network_, x, self.device).model(slice(None), 0)
 
     @classmethod
     def _restored(cls, description: dict[str, Any], arrays: dict[str, Array]) -> Self:
@@ -325,7 +350,9 @@ class MoDEEstimator(BaseEstimator):
         if description["feature_names"] is not None:
             model.feature_names_in_ = np.array(description["feature_names"], dtype=object)
         weights = {name: torch.from_numpy(array.copy()) for name, array in part("network").items()}
-        model.network_ = StackedMixture.from_weights(weights, top_k=model._top_k())
+        encoded = {name: weights.pop(f"encoding.{name}") for name in ENCODING if f"encoding.{name}" in weights}
+        encoding = PiecewiseLinear(**encoded) if encoded else None
+        model.network_ = StackedMixture.from_weights(weights, top_k=model._top_k(), encoding=encoding)
         return model
 
 

@@ -36,19 +36,25 @@ _PARAMETERS = """Parameters
         As in `distilled_experts.functional.mutual_distillation`.
     alpha_schedule : {"constant", "warmup", "cosine", "anneal"}
         How the strength changes over `max_iter`, as in `distilled_experts.functional.schedule_factor`.
-    n_estimators : int
-        Mixtures whose predictions are averaged, each from its own initial weights and batches.
+    n_bins : "auto" or int
+        Pieces of the piecewise-linear encoding that is appended for every number, 0 for none. With "auto" both are
+        trained, 16 pieces (fewer where there are more than 64 numbers) and none, and the lower loss on held-out rows
+        decides; without such rows it is none.
+    n_estimators : "auto" or int
+        Mixtures whose predictions are averaged, each with its own initial weights, batches and held-out rows; "auto" is
+        8 where they are judged by held-out rows, else 1.
     max_iter : int
-        Epochs at most.
+        Epochs at most, of each training.
     max_time : float, optional
         Seconds after which training ends with the next epoch.
     learning_rate, weight_decay : float
         Of AdamW; biases do not decay.
     batch_size : int
-        Rows in a step, about. Tables of up to 1,000 rows without held-out rows are one batch, in double precision.
+        Rows in a step, about. Tables of up to 1,000 rows are reduced to their distinct rows, weighted by how
+        often they stand there; without held-out rows they are one batch, in double precision.
     early_stopping : "auto" or bool
-        Hold out `validation_fraction` of the rows and stop `n_iter_no_change` epochs after their lowest loss; "auto"
-        does so from 1,001 rows.
+        Hold out `validation_fraction` of the rows, others for every member, and stop `n_iter_no_change` epochs after
+        their lowest loss; "auto" does so from 200 distinct rows.
     validation_fraction : float
     n_iter_no_change : int
     callbacks : sequence of callable, optional
@@ -107,7 +113,8 @@ class MoDEClassifier(ClassifierMixin, MoDEEstimator):
         distance: Distance = "mse",
         teacher: Teacher = "mean",
         alpha_schedule: Schedule = "constant",
-        n_estimators: int = 1,
+        n_bins: int | str = "auto",
+        n_estimators: int | str = "auto",
         max_iter: int = 200,
         max_time: float | None = None,
         learning_rate: float = 3e-3,
@@ -130,6 +137,7 @@ class MoDEClassifier(ClassifierMixin, MoDEEstimator):
             distance=distance,
             teacher=teacher,
             alpha_schedule=alpha_schedule,
+            n_bins=n_bins,
             n_estimators=n_estimators,
             max_iter=max_iter,
             max_time=max_time,

@@ -5,6 +5,7 @@ Shape suffixes: N rows · T columns of the table · D features · M members · E
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 import os
@@ -204,6 +205,7 @@ class _Predictor(nn.Module):
         super().__init__()
         network, target = estimator.network_, estimator.target_
         self.features = _Features(estimator.preprocessor_)
+        self.encoding = nn.Identity() if network.encoding is None else copy.deepcopy(network.encoding).cpu()
         self.classifies = isinstance(target, ClassTarget)
         self.top_k = network.top_k
         self.n_members, _, self.n_experts, self.n_hidden, _ = network.hidden_weight.shape
@@ -219,7 +221,7 @@ class _Predictor(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Probabilities and index of the class, or predictions."""
-        x_DN = self.features(x).mT
+        x_DN = self.encoding(self.features(x)).mT
         experts_MECN = self._experts(x_DN)
         mixture_MCN = (experts_MECN * self._gate(x_DN).unsqueeze(2)).sum(1)
         if self.classifies:

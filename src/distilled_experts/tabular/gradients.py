@@ -74,8 +74,9 @@ def gradient_norms(
     parts = []
     for start in range(0, x_SBD.shape[1], chunk):
         rows = slice(start, start + chunk)
-        x, hidden = _array(x_SBD[:, None, rows]), _hidden(network, x_SBD[:, rows])
-        parts.append([two_layer_gradient_norms(u[:, :, rows], x, hidden, output_weight) for u in upstreams])
+        x = network.encode(x_SBD[:, rows])
+        first, hidden = _array(x.unsqueeze(1)), _hidden(network, x)
+        parts.append([two_layer_gradient_norms(u[:, :, rows], first, hidden, output_weight) for u in upstreams])
     of_task, of_whole = (np.concatenate(norms, axis=2) for norms in zip(*parts, strict=True))
     return GradientNorms(of_task, of_whole)
 
@@ -113,7 +114,7 @@ def _upstream(
 
 @torch.no_grad()
 def _hidden(network: StackedMixture, x_SBD: Tensor) -> NDArray[np.float64]:
-    """Hidden activations, ``(S, A, B, E, H)``."""
+    """Hidden activations for encoded rows, ``(S, A, B, E, H)``."""
     hidden = torch.einsum("saehd,sbd->sabeh", network.hidden_weight, x_SBD)
     return _array((hidden + network.hidden_bias.unsqueeze(2)).relu())
 

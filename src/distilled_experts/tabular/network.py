@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from distilled_experts.functional import combine, dense_gate, sparse_gate_mask
+from distilled_experts.tabular.encoding import PiecewiseLinear
 
 __all__ = ["StackedMixture", "StackedOutput"]
 
@@ -95,6 +96,8 @@ class StackedMixture(nn.Module):
         Experts that a sparse gate activates per row; None: a dense gate.
     fan_in : sequence of int, length S, optional
         Features that a group really has where its rows are padded with zero columns; it scales the initial weights.
+    encoding : PiecewiseLinear, optional
+        What all models append to their rows; its features come on top of `n_features`.
     dtype : torch.dtype
 
     Notes
@@ -121,9 +124,12 @@ class StackedMixture(nn.Module):
         hidden: int,
         top_k: int | None = None,
         fan_in: Sequence[int] | None = None,
+        encoding: PiecewiseLinear | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
+        self.encoding = encoding
+        n_features += 0 if encoding is None else encoding.n_pieces
         self.top_k = None if top_k is None or top_k >= n_experts else top_k
         fans = [n_features] * len(seeds) if fan_in is None else list(fan_in)
         E, H, D, C = n_experts, hidden, n_features, n_outputs
@@ -146,7 +152,9 @@ class StackedMixture(nn.Module):
             self.gate_bias = draw((E,), fans)
 
     @classmethod
-    def from_weights(cls, weights: Mapping[str, Tensor], *, top_k: int | None = None) -> StackedMixture:
+    def from_weights(
+        cls, weights: Mapping[str, Tensor], *, top_k: int | None = None, encoding: PiecewiseLinear | None = None
+    ) -> StackedMixture:
         """A stack with these weights, named as its parameters are.
 
         Raises
@@ -156,7 +164,8 @@ class StackedMixture(nn.Module):
         """
         S, A, E, H, D = weights["hidden_weight"].shape
         C, dtype = weights["output_bias"].shape[-1], weights["hidden_weight"].dtype
-        stack = cls([0] * S, A, D, C, n_experts=E, hidden=H, top_k=top_k, dtype=dtype)
+        features = D - (0 if encoding is None else encoding.n_pieces)
+        stack = cls([0] * S, A, features, C, n_experts=E, hidden=H, top_k=top_k, encoding=encoding, dtype=dtype)
         shapes = {name: p.shape for name, p in stack.named_parameters()}
         if shapes != {name: w.shape for name, w in weights.items()}:
             raise ValueError(
@@ -190,8 +199,13 @@ class StackedMixture(nn.Module):
         }
         return part
 
+    def encode(self, x: Tensor) -> Tensor:
+        """Rows ``(*, D)`` as the first layer sees them."""
+        return x if self.encoding is None else self.encoding(x)
+
     def forward(self, x_SBD: Tensor) -> StackedOutput:
         """Experts and gate weights for rows ``(S, B, D)``."""
+        x_SBD = self.encode(x_SBD)
         apply: Callable[..., Tensor] = _SharedInputExperts.apply
         weights = (self.hidden_weight, self.hidden_bias, self.output_weight, self.output_bias)
         experts = apply(x_SBD, *weights).permute(0, 1, 4, 2, 3)

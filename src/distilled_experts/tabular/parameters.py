@@ -15,7 +15,10 @@ from distilled_experts.functional.options import check_distillation
 
 __all__ = [
     "ALPHA_WORDS",
+    "AUTO_ALPHAS",
+    "AUTO_BINS",
     "DEFAULT_ALPHAS",
+    "MOST_ENCODED",
     "SMALL_TABLE_ALPHA",
     "check_alpha",
     "check_device",
@@ -28,16 +31,25 @@ __all__ = [
 
 # From no distillation to one as strong as the task loss.
 DEFAULT_ALPHAS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
+# Those of the estimators, which train many members with each.
+AUTO_ALPHAS = (0.0, 0.03, 0.3, 1.0)
 # Where no validation rows are there to choose by.
 SMALL_TABLE_ALPHA = 0.1
+
+# Pieces of a number with n_bins="auto", and features that all of them together give at most.
+AUTO_BINS, MOST_ENCODED = 16, 1024
 
 ALPHA_WORDS = "auto, a number ≥ 0, or a list of such numbers"
 
 
 def check_parameters(estimator: Any, task: str) -> None:
     """Raise an error for the first parameter of an estimator with a value that is not allowed."""
-    for name in ("n_experts", "hidden", "n_estimators", "max_iter", "batch_size", "n_iter_no_change"):
+    for name in ("n_experts", "hidden", "max_iter", "batch_size", "n_iter_no_change"):
         check_whole(name, getattr(estimator, name))
+    if estimator.n_estimators != "auto":
+        check_whole("n_estimators", estimator.n_estimators)
+    if estimator.n_bins != "auto":
+        check_whole("n_bins", estimator.n_bins, least=0)
     check_gate(estimator.gate, estimator.top_k, estimator.n_experts)
     check_distillation(estimator.distance, estimator.teacher, "uniform", 1.0)
     check_distance(estimator.distance, task)

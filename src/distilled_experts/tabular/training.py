@@ -28,13 +28,21 @@ class Rows:
     """The rows of every group: features ``(S, N, D)``, targets ``(S, N)`` codes or ``(S, N, C)``, weights ``(S, N)``.
 
     Groups with fewer than N rows are padded; `counts` says how many rows are real. Rows that all groups share may have
-    a first axis of length one.
+    a first axis of length one; with `positions` ``(S, M)`` every group has those among them as its own.
     """
 
     x: Tensor
     target: Tensor
     counts: Sequence[int]
     weight: Tensor | None = None
+    positions: Tensor | None = None
+
+    def take(self, groups: Tensor, rows_SB: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Features, targets and weights of some rows of some groups, ``(groups, B, …)`` each."""
+        if self.positions is not None:
+            rows_SB = self.positions.index_select(0, groups).gather(1, rows_SB).long()
+        weight = None if self.weight is None else _take(self.weight, groups, rows_SB)
+        return _take(self.x, groups, rows_SB), _take(self.target, groups, rows_SB), weight
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,8 @@ class StackedTraining:
     seeds : sequence of int, length S
         Seeds of the groups' batches.
     settings : TrainingSettings
+    frozen : sequence of str
+        Names of parameters that stay as they are.
 
     Attributes
     ----------
@@ -94,6 +104,7 @@ class StackedTraining:
     task: str
     seeds: Sequence[int]
     settings: TrainingSettings = field(default_factory=TrainingSettings)
+    frozen: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         settings = self.settings
@@ -104,7 +115,7 @@ class StackedTraining:
         self.best_epoch = torch.zeros_like(self.alpha)
         self.best = weights_of(self.network)
         self.alpha_factor = 1.0
-        self.working = WorkingStack(self.network, settings.learning_rate, settings.weight_decay)
+        self.working = WorkingStack(self.network, settings.learning_rate, settings.weight_decay, self.frozen)
         self._loss = TASK_LOSSES[self.task]
         self.n_batches, self.batch_rows = _batches(min(self.train.counts), settings.batch_size)
 
@@ -160,8 +171,7 @@ class StackedTraining:
         Returns the task loss and the distillation loss, ``(groups in training, A)`` each.
         """
         groups = self.working.groups
-        x, target = _take(self.train.x, groups, rows_SB), _take(self.train.target, groups, rows_SB)
-        weight = None if self.train.weight is None else _take(self.train.weight, groups, rows_SB)
+        x, target, weight = self.train.take(groups, rows_SB)
         out = self.working.network(x)
         mixture, distillation_loss = combine(
             out.experts,
@@ -180,16 +190,15 @@ class StackedTraining:
     @torch.no_grad()
     def validation_loss(self, rows: Rows, chunk: int = 512) -> Tensor:
         """Task loss of the models in training on rows of their groups, ``(groups in training, A)``."""
-        groups, N = self.working.groups, rows.x.shape[1]
+        groups, N = self.working.groups, max(rows.counts)
         counts = torch.as_tensor(rows.counts, device=rows.x.device)[groups].unsqueeze(1)
         total = norm = torch.zeros_like(self.alpha[groups])
         for start in range(0, N, chunk):
             positions = torch.arange(start, min(start + chunk, N), device=rows.x.device).expand(len(groups), -1)
-            weight = (positions < counts).to(rows.x.dtype)
-            if rows.weight is not None:
-                weight = weight * _take(rows.weight, groups, positions)
-            out = self.working.network(_take(rows.x, groups, positions))
-            losses = self._loss(out.mixture(), _take(rows.target, groups, positions))
+            x, target, own = rows.take(groups, positions)
+            weight = (positions < counts).to(x.dtype)
+            weight = weight if own is None else weight * own
+            losses = self._loss(self.working.network(x).mixture(), target)
             total = total + (losses * weight.unsqueeze(1)).sum(-1)
             norm = norm + weight.sum(-1, keepdim=True)
         return total / norm

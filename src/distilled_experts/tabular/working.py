@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,6 +24,8 @@ class WorkingStack:
         Trained in place as long as no group has left.
     learning_rate, weight_decay : float
         Biases do not decay.
+    frozen : sequence of str
+        Names of parameters that stay as they are.
 
     Attributes
     ----------
@@ -30,8 +33,11 @@ class WorkingStack:
         Numbers of the groups in training, ascending.
     """
 
-    def __init__(self, network: StackedMixture, learning_rate: float, weight_decay: float) -> None:
+    def __init__(
+        self, network: StackedMixture, learning_rate: float, weight_decay: float, frozen: Sequence[str] = ()
+    ) -> None:
         self.network = network
+        self.frozen = frozenset(frozen)
         self.groups = torch.arange(network.stack_shape[0], device=network.hidden_weight.device)
         self._rate, self._decay = learning_rate, weight_decay
         self.optimizer = self._make_optimizer()
@@ -66,23 +72,28 @@ class WorkingStack:
         self._set_moments(state)
 
     def _take_network(self, weights: dict[str, Tensor]) -> None:
-        device = self.network.hidden_weight.device
-        self.network = StackedMixture.from_weights(weights, top_k=self.network.top_k).to(device)
+        network, device = self.network, self.network.hidden_weight.device
+        self.network = StackedMixture.from_weights(weights, top_k=network.top_k, encoding=network.encoding).to(device)
         self.optimizer = self._make_optimizer()
 
     def _make_optimizer(self) -> torch.optim.AdamW:
-        named = list(self.network.named_parameters())
+        for name, p in self.network.named_parameters():
+            p.requires_grad_(name not in self.frozen)
+        named = self._trained()
         decayed: dict[str, Any] = {"params": [p for name, p in named if name.endswith("weight")]}
         kept: dict[str, Any] = {"params": [p for name, p in named if name.endswith("bias")], "weight_decay": 0.0}
         return torch.optim.AdamW([decayed, kept], lr=self._rate, weight_decay=self._decay, fused=True)
 
+    def _trained(self) -> list[tuple[str, nn.Parameter]]:
+        return [(name, p) for name, p in self.network.named_parameters() if name not in self.frozen]
+
     def _moments(self) -> dict[str, Tensor]:
         """The optimizer's tensors by parameter and name; none before the first step."""
-        states = ((name, self.optimizer.state.get(p, {})) for name, p in self.network.named_parameters())
+        states = ((name, self.optimizer.state.get(p, {})) for name, p in self._trained())
         return {f"optimizer.{name}.{key}": value for name, state in states for key, value in state.items()}
 
     def _set_moments(self, moments: dict[str, Tensor]) -> None:
-        for name, p in self.network.named_parameters():
+        for name, p in self._trained():
             self.optimizer.state[p] = {key: moments[f"optimizer.{name}.{key}"].clone() for key in ("step", *_MOMENTS)}
 
 
