@@ -10,8 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from distilled_experts.cli import main
-
 SMALL = ["--seeds", "2", "--epochs", "3", "--hidden", "8"]
 
 
@@ -19,19 +17,6 @@ SMALL = ["--seeds", "2", "--epochs", "3", "--hidden", "8"]
 def inside_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DISTILLED_EXPERTS_DATA", raising=False)
-
-
-@pytest.fixture
-def mode(capsys):
-    """Run the command; exit status, standard output, standard error."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return end.value.code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

@@ -54,14 +54,17 @@ def _choice(name: str, *choices: str, default: str, text: str) -> Decorator:
     return click.option(name, type=click.Choice(choices), default=default, show_default=True, help=text)
 
 
-_DATA = _options(
+_TABLE = _options(
     click.argument("data"),
     click.option("--target", metavar="COLUMN", help="Column to predict; default: the data set's own, or 'target'."),
     click.option(
         "--data-dir", metavar="DIR", envvar="DISTILLED_EXPERTS_DATA", help="Folder searched for data by name."
     ),
-    click.option("--task", type=click.Choice(["classification", "regression"]), help="Default: from the target."),
     click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+)
+_DATA = _options(
+    _TABLE,
+    click.option("--task", type=click.Choice(["classification", "regression"]), help="Default: from the target."),
 )
 _MODEL = _options(
     _choice("--gate", "dense", "sparse", default="dense", text="All experts for every row, or the best few."),
@@ -116,6 +119,7 @@ def cli() -> None:
     show_default=True,
     help="Strength of distillation: a number, a list to choose from per seed on validation rows, or auto.",
 )
+@click.option("--explain", is_flag=True, help="Also study the experts under one frozen gate, and what they look at.")
 @_MODEL
 @_STUDY
 def compare(**options: Any) -> None:
@@ -185,6 +189,27 @@ def predict(model: str, data: str, debug: bool) -> None:
     from distilled_experts.experiments.models import predict_file
 
     predict_file(model, data).to_csv(sys.stdout, index=False)
+
+
+@cli.command(no_args_is_help=True)
+@click.argument("model")
+@_TABLE
+@click.option("--report", metavar="PLACE", help="Write a page to FILE.html, or page and figures into a folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record as one JSON object.")
+def probe(**options: Any) -> None:
+    """Probe the experts of a saved MODEL on rows of DATA that it was not trained on.
+
+    DATA is a CSV, CSV.gz or Parquet file, or the name of a data set, such as digits.
+    """
+    from distilled_experts.experiments.probed import probe_table, write_probe
+    from distilled_experts.report import probe_renderable
+
+    place, as_json = options.pop("report"), options.pop("as_json")
+    options.pop("debug")
+    record = probe_table(**options)
+    if place is not None:
+        click.echo(f"page written to {write_probe(record, place)}", err=True)
+    _show(record, probe_renderable, quiet=False, as_json=as_json)
 
 
 def _load(options: dict[str, Any]) -> Table:

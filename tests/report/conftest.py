@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 Record = dict[str, Any]
-GRID = [0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0]
+GRID = [0.0, 0.01, 0.03, 0.1]
 
 
 def _wave(seed: int, salt: float) -> float:
@@ -75,6 +75,103 @@ def _curve(final: float, epochs: int) -> Record:
     }  # fmt: skip
 
 
+def _why(experts: int, seeds: int, grid: list[float]) -> Record:
+    """The reasons, as `mode compare` writes them: distillation widens vision and makes the experts alike."""
+    strength = [min(1.0, alpha**0.5) for alpha in grid]
+
+    def path(start: float, end: float, salt: float) -> list[list[float]]:
+        return [[start + (end - start) * s + 0.01 * _wave(seed, salt) for s in strength] for seed in range(seeds)]
+
+    def matrix(other: float, seed: int) -> list[list[float | None]]:
+        return [[0.95 if i == j else other + 0.02 * _wave(seed + i, j) for j in range(experts)] for i in range(experts)]
+
+    epochs = [1, 2, 5, 10, 20, 40]
+    columns = ["age", "income", "height", "weight", "city", "since"]
+
+    def course(end: float) -> Record:
+        fall = [math.exp(-epoch / 9) for epoch in epochs]
+        return {
+            "epoch": epochs, "vision_task": [0.5 - 0.2 * f for f in fall],
+            "vision_whole": [end + (0.3 - end) * f for f in fall], "cka": [1 - end + 0.1 * f for f in fall],
+            "agreement": [0.9 - end * (1 - f) for f in fall], "homogenised": [0.0] * len(epochs),
+        }  # fmt: skip
+
+    def attend(ignored: float) -> list[list[float]]:
+        raw = [[ignored if c % experts == i else 1 + c / 4 for c in range(len(columns))] for i in range(experts)]
+        return [[value / sum(row) for value in row] for row in raw]
+
+    def spread(size: float, salt: float) -> list[float]:
+        return [size + 0.004 * _wave(seed, salt) for seed in range(seeds)]
+
+    return {
+        "by_alpha": {
+            "alpha": grid, "own_domain": path(0.93, 0.96, 1),
+            "shares": [[_shares(experts, seed, 0.2 + s) for s in strength] for seed in range(seeds)],
+            "matrix": [[matrix(0.4 + 0.5 * s, seed) for s in strength] for seed in range(seeds)],
+            "cka": path(0.5, 0.99, 2), "agreement": path(0.6, 0.98, 3), "adjusted_rand": path(1.0, 0.6, 4),
+            "homogenised": [[alpha > 10 for alpha in grid] for _ in range(seeds)],
+            "vision_task": path(0.4, 0.5, 5), "vision_whole": path(0.4, 0.05, 6),
+        },
+        "exchange": {
+            "scores": [[[0.95, 0.96], [0.952, 0.964]] for _ in range(seeds)],
+            "gate": _difference(spread(0.002, 1)), "experts": _difference(spread(0.012, 2)),
+            "gain": _difference(spread(0.014, 3)),
+        },
+        "flow": {
+            "types": ["right", "gate_error", "expert_error", "combination_error"],
+            "shares": [[0.945, 0.004, 0.003, 0.001], [0.012, 0.006, 0, 0], [0.005, 0.001, 0.011, 0],
+                       [0.009, 0, 0, 0.003]],
+        },
+        "course": {"moe": course(0.5), "mode": course(0.12)},
+        "parallel": {
+            "own_domain": {"moe": spread(0.93, 1), "mode": spread(0.955, 2)},
+            "score": {"moe": spread(0.95, 1), "mode": spread(0.96, 2)}, "difference": _difference(spread(0.025, 4)),
+            "by_expert": [
+                {"share": 1 / experts, "difference": _difference(spread(0.02 + 0.01 * _wave(i, 1), 5)) if i else None}
+                for i in range(experts)
+            ],
+        },
+        "attention": {
+            "columns": columns, "moe": [attend(0.01) for _ in range(seeds)],
+            "mode": [attend(0.5) for _ in range(seeds)],
+            "picked_up": [[[columns[i % len(columns)]] for i in range(experts)] for _ in range(seeds)],
+        },
+    }  # fmt: skip
+
+
+def make_probe(
+    *, experts: int = 4, classes: tuple[str, ...] = ("a", "b", "c"), task: str = "classification", **more: object
+) -> Record:
+    """Build a record as ``ProbeRecord.to_dict`` gives it, with what `mode probe` adds in ``more``."""
+
+    def measure(value: float) -> Record:
+        return {"value": value, "low": value - 0.02, "high": min(1.0, value + 0.02)}
+
+    def table(own: float, other: float) -> list[list[float]]:
+        return [[own if i == j else other + 0.05 * _wave(i, j) for j in range(experts)] for i in range(experts)]
+
+    shares, alike = _shares(experts, 1, 0.3), experts < 2
+    ends = {"value": 0.0, "low": -0.02, "high": 0.02}
+    weights = [[1 + (3 if i == s % experts else 0) for i in range(experts)] for s in range(len(classes))]
+    vision = {"index": None if alike else 0.2, "shares": [[w / sum(row) for w in row] for row in weights]}
+    return {
+        "format": 1, "kind": "probe", "task": task, "metric": "accuracy" if task == "classification" else "r2",
+        "samples": 450, "experts": experts, "layer": None, "layers": [],
+        "score": measure(0.95), "own_domain": measure(0.92), "routing_accuracy": measure(0.97),
+        "oracle": measure(0.99),
+        "errors": {f"{kind}_error": measure(0.015) for kind in ("gate", "expert", "combination")},
+        "shares": {end: [share + step for share in shares] for end, step in ends.items()},
+        "matrix": {end: [[x + step for x in row] for row in table(0.92, 0.5)] for end, step in ends.items()},
+        "subsets": list(classes), "composition": [[row[i] * 10 for row in weights] for i in range(experts)],
+        "similarity": {
+            "cka": table(1.0, 0.6), "agreement": table(1.0, 0.7), "mean_cka": None if alike else 0.6,
+            "mean_agreement": None if alike else 0.7, "threshold": 0.95, "homogenised": False, "warning": None,
+        },
+        "narrow_vision": {"alpha": 0.1, "sizes": [150] * len(classes), "task": vision, "whole": vision},
+        **more,
+    }  # fmt: skip
+
+
 def make_compare(
     *,
     seeds: int = 10,
@@ -85,8 +182,12 @@ def make_compare(
     scale: float = 1.0,
     classes: list[str] | None = None,
     data: str = "digits",
+    why: bool = False,
 ) -> Record:
-    """Build a record as `mode compare` writes it; a negative ``scale`` makes the score a negated loss."""
+    """Build a record as `mode compare` writes it; a negative ``scale`` makes the score a negated loss.
+
+    ``why`` adds the reasons, which a page shows in many more figures.
+    """
     grid = GRID if grid is None else grid
     gain = [0.006 - 0.0011 * abs(math.log10(max(alpha, 1e-4) / 0.03)) ** 2 for alpha in grid]
     arms = {
@@ -132,6 +233,7 @@ def make_compare(
         "own_domain": own,
         "own_domain_difference": own_difference,
         "probing": probing,
+        "why": _why(experts, seeds, grid) if why and experts > 1 else None,
         "curves": {"dense": _curve(0.03, 60), "moe": _curve(0.02, 50), "mode": _curve(0.04, 67)},
         "sentence": "On digits, MoDE scores higher than MoE by 0.0052 (95 % interval 0.0041 to 0.0063).",
         "notes": ["3 rows without a target were left out."], "run": "runs/digits-1a2b3c", "seconds": 31.4,
@@ -171,6 +273,12 @@ def make_sweep(*, seeds: int = 5, experts: tuple[int, ...] = (2, 4, 8, 16), grid
 def compare_record() -> Callable[..., Record]:
     """Return the builder of comparison records."""
     return make_compare
+
+
+@pytest.fixture
+def probe_record() -> Callable[..., Record]:
+    """Return the builder of probing records."""
+    return make_probe
 
 
 @pytest.fixture

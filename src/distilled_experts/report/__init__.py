@@ -20,26 +20,40 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from distilled_experts.report import figures
+    from distilled_experts.report.gallery import write_figures
     from distilled_experts.report.html import repr_html
     from distilled_experts.report.page import report_html, write_report
-    from distilled_experts.report.text import compare_renderable, compare_text, sweep_renderable, sweep_text
+    from distilled_experts.report.text import (
+        compare_renderable,
+        compare_text,
+        probe_renderable,
+        probe_text,
+        sweep_renderable,
+        sweep_text,
+    )
 
 _HOMES = {
     "compare_text": "text",
     "sweep_text": "text",
+    "probe_text": "text",
     "compare_renderable": "text",
     "sweep_renderable": "text",
+    "probe_renderable": "text",
     "report_html": "page",
     "write_report": "page",
+    "write_figures": "gallery",
     "repr_html": "html",
 }
 __all__ = [
     "compare_text",
     "sweep_text",
+    "probe_text",
     "compare_renderable",
     "sweep_renderable",
+    "probe_renderable",
     "report_html",
     "write_report",
+    "write_figures",
     "repr_html",
     "figures",
 ]

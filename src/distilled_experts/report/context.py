@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from distilled_experts.report import formats, words
+from distilled_experts.report.findings import findings, measures, sentence
+from distilled_experts.report.probe import expert_rows
 from distilled_experts.report.records import MIXTURES, alpha_counts, arms_of, probing_of
 from distilled_experts.report.values import Record, change, finite, mean
 
@@ -13,15 +15,21 @@ CLASSES_SHOWN = 30
 # A template may ask for these whether the record holds them or not; everything else must be there.
 OPTIONAL = (
     "sentence", "notes", "run", "environment", "specification", "generalisation_gap", "seconds", "rows",
-    "features", "experts", "alpha_grid", "alpha", "negated", "task", "split",
+    "features", "experts", "alpha_grid", "alpha", "negated", "task", "perplexity", "split", "data", "model", "target",
+    "layer", "why",
 )  # fmt: skip
 FOUND = ("mean", "low", "high", "p", "detectable")
 
 
 def context_of(record: Record) -> dict[str, Any]:
-    """Return the variables of the template for a comparison or a sweep."""
-    more = _compare_context(record) if record["kind"] == "compare" else _sweep_context(record)
-    return {"record": {**dict.fromkeys(OPTIONAL), **record}, **more}
+    """Return the variables of the template for a record."""
+    make = {"compare": _compare_context, "probe": _probe_context, "sweep": _sweep_context}[record["kind"]]
+    filled = {**dict.fromkeys(OPTIONAL), **record}
+    return {"record": filled, "heading": words.heading(record), "sentence": sentence(record), **make(record)}
+
+
+def _probe_context(record: Record) -> dict[str, Any]:
+    return {"findings": findings(record)[1:], "measures": measures(record), "experts": expert_rows(record)}
 
 
 def _compare_context(record: Record) -> dict[str, Any]:

@@ -164,3 +164,26 @@ def clean(value: Any) -> str:
     """
     text = " ".join(str(value).split()) if str(value).strip() else str(value)
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def upper_first(text: str) -> str:
+    """Write a name as the beginning of a line; one that begins with a symbol such as R² stays.
+
+    Examples
+    --------
+    >>> upper_first("routing accuracy"), upper_first("R² on own domain")
+    ('Routing accuracy', 'R² on own domain')
+    """
+    return text[:1].upper() + text[1:]
+
+
+def shortened(value: Any, length: int) -> str:
+    """Write a name from a record in at most ``length`` characters.
+
+    Examples
+    --------
+    >>> shortened("temperature", 6)
+    'tempe…'
+    """
+    text = clean(value)
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,167 +1,118 @@
-"""What a page shows of a figure: the drawing, a caption that says what to see, alternative text, its data."""
+"""From a record to the exhibits of its page, and to figures as files."""
 
 from __future__ import annotations
 
-import base64
-import csv
-import io
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from distilled_experts.report import captions, data, figures
-from distilled_experts.report.figures.style import inline_svg, to_svg
-from distilled_experts.report.records import check
-from distilled_experts.report.values import Record
+from distilled_experts.errors import InvalidParameterError
+from distilled_experts.report.captions.caption import Caption
+from distilled_experts.report.exhibit import Exhibit, View
+from distilled_experts.report.experts import shown_steps, stepped_alphas
+from distilled_experts.report.figures.style import look, to_svg
+from distilled_experts.report.recipes import SECTIONS, Recipe
+from distilled_experts.report.records import alpha_counts, check
+from distilled_experts.report.values import Number, Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
-class Recipe(NamedTuple):
-    """How one exhibit is made from a record."""
-
-    key: str
-    title: str
-    draw: Callable[[Record], Figure]
-    describe: Callable[[Record], captions.Words]
-    collect: Callable[[Record], data.Data]
+# A page is to stay small: of a longer grid it shows a part.
+MOST_STEPS = 8
+KINDS = ("svg", "png")
 
 
-COMPARE = (
-    Recipe(
-        "differences",
-        "The difference, seed by seed",
-        figures.differences,
-        captions.differences,
-        data.differences,
-    ),
-    Recipe(
-        "score-against-alpha",
-        "Test score against α",
-        figures.score_against_alpha,
-        captions.score_against_alpha,
-        data.score_against_alpha,
-    ),
-    Recipe(
-        "own-domain-against-alpha",
-        "Experts on their own domains against α",
-        figures.own_domain_against_alpha,
-        captions.own_domain_against_alpha,
-        data.own_domain_against_alpha,
-    ),
-    Recipe(
-        "expert-domain-matrix",
-        "Every expert on every domain",
-        figures.expert_domain_matrix,
-        captions.expert_domain_matrix,
-        data.expert_domain_matrix,
-    ),
-    Recipe(
-        "domain-shares",
-        "How the rows are shared out",
-        figures.domain_shares,
-        captions.domain_shares,
-        data.domain_shares,
-    ),
-    Recipe(
-        "learning-curves",
-        "Learning curves",
-        figures.learning_curves,
-        captions.learning_curves,
-        data.learning_curves,
-    ),
-)
-SWEEP = (
-    Recipe(
-        "alpha-by-experts",
-        "Test score against α, by number of experts",
-        figures.alpha_by_experts,
-        captions.sweep_scores,
-        data.sweep_scores,
-    ),
-    Recipe(
-        "own-domain-by-experts",
-        "Experts on their own domains, by number of experts",
-        partial(figures.alpha_by_experts, own_domain=True),
-        captions.sweep_own_domain,
-        data.sweep_own_domain,
-    ),
-)
-
-
-@dataclass(frozen=True)
-class Exhibit:
-    """A figure with everything that a page needs to show it and to hand it on.
-
-    Attributes
-    ----------
-    key : str
-        Short name, unique on a page; also the name of the files that are downloaded.
-    title, caption, alt : str
-        Heading, what to see with the numbers, and what the drawing shows for those who cannot see it.
-    svg : str
-        The drawing as an SVG file in light colours.
-    data : Data
-        The numbers behind the drawing.
-    """
+class Wing(NamedTuple):
+    """Exhibits under one heading; ``steps`` are the α that some of them can be stepped through."""
 
     key: str
     title: str
-    caption: str
-    alt: str
-    svg: str = field(repr=False)
-    data: data.Data = field(repr=False)
-
-    @property
-    def inline(self) -> str:
-        """The drawing for the middle of a page, in the colours of the page."""
-        return inline_svg(self.svg, self.key)
-
-    @property
-    def csv(self) -> str:
-        """The data as CSV, numbers to six digits; missing ones are empty."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(self.data.header)
-        writer.writerows([_cell(value) for value in row] for row in self.data.rows)
-        return buffer.getvalue()
-
-    @property
-    def svg_link(self) -> str:
-        """The drawing as a ``data:`` address."""
-        return _data_address("image/svg+xml", self.svg)
-
-    @property
-    def csv_link(self) -> str:
-        """The data as a ``data:`` address."""
-        return _data_address("text/csv;charset=utf-8", self.csv)
+    exhibits: list[Exhibit]
+    steps: list[float]
 
 
-def exhibits(record: Record) -> list[Exhibit]:
+def gallery(record: Record) -> list[Wing]:
     """Make every exhibit for which ``record`` holds the data, in the order of the page.
 
     Raises
     ------
     InvalidParameterError
-        If ``record`` is no record of a comparison or a sweep.
+        If ``record`` is not that of a comparison, a sweep or a probing.
     """
-    record = check(record, "compare", "sweep")
-    recipes = SWEEP if record["kind"] == "sweep" else COMPARE
-    made = []
-    for recipe in recipes:
-        rows = recipe.collect(record)
-        if rows.rows:
-            caption, alt = recipe.describe(record)
-            svg = to_svg(recipe.draw(record))
-            made.append(Exhibit(recipe.key, recipe.title, caption, alt, svg, rows))
-    return made
+    record = check(record, *SECTIONS)
+    wings = []
+    for section in SECTIONS[record["kind"]]:
+        made = [exhibit for recipe in section.recipes if (exhibit := _exhibit(recipe, record)) is not None]
+        steps = next(([view.alpha for view in exhibit.views] for exhibit in made if len(exhibit.views) > 1), [])
+        if made:
+            wings.append(Wing(section.key, section.title, made, [alpha for alpha in steps if alpha is not None]))
+    return wings
 
 
-def _cell(value: object) -> object:
-    return f"{value:.6g}" if isinstance(value, float) else value
+def first_step(record: Record) -> Number:
+    """Return the α that a page shows first: the one that most seeds chose, or the smallest above 0."""
+    alphas = stepped_alphas(record)
+    chosen = [alpha for alpha, _ in alpha_counts(record) if alpha in alphas]
+    return next(iter((*chosen, *alphas[1:])), None)
 
 
-def _data_address(kind: str, text: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(text.encode('utf-8')).decode('ascii')}"
+def write_figures(record: Record, folder: str | os.PathLike[str], kinds: Sequence[str] = KINDS) -> list[Path]:
+    """Write every figure of a record as files.
+
+    Parameters
+    ----------
+    record : mapping or ProbeRecord
+        Of a comparison, a sweep or a probing.
+    folder : str or path-like
+        Made where it is not there.
+    kinds : sequence of {"svg", "png"}
+
+    Returns
+    -------
+    list of pathlib.Path
+        The files, ``NAME.KIND`` as on the page.
+
+    Raises
+    ------
+    InvalidParameterError
+        If ``record`` is of no known kind, or one of ``kinds`` is none of those above.
+    OSError
+        If a file cannot be written.
+    """
+    record = check(record, *SECTIONS)
+    for kind in kinds:
+        if kind not in KINDS:
+            raise InvalidParameterError("kinds", kind, KINDS)
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    recipes = [recipe for section in SECTIONS[record["kind"]] for recipe in section.recipes]
+    drawn = [(name, figure) for recipe in recipes for name, _, figure, _ in _drawn(recipe, record)]
+    return [_write(figure, target / f"{name}.{kind}") for name, figure in drawn for kind in kinds]
+
+
+def _exhibit(recipe: Recipe, record: Record) -> Exhibit | None:
+    views = [View(name, alpha, *words, to_svg(figure)) for name, alpha, figure, words in _drawn(recipe, record)]
+    return Exhibit(recipe.key, recipe.title, tuple(views), recipe.collect(record)) if views else None
+
+
+def _drawn(recipe: Recipe, record: Record) -> Iterator[tuple[str, Number, Figure, Caption]]:
+    """Name, α, drawing and description of each view of a figure; none where the record lacks the data."""
+    if not recipe.collect(record).rows:
+        return
+    steps = shown_steps(stepped_alphas(record), first_step(record), MOST_STEPS) if recipe.stepped else []
+    for alpha in steps:
+        name = f"{recipe.key}-alpha-{alpha:g}"
+        yield name, alpha, recipe.draw(record, alpha=alpha), recipe.describe(record, alpha=alpha)
+    if not steps:
+        yield recipe.key, None, recipe.draw(record), recipe.describe(record)
+
+
+def _write(figure: Figure, path: Path) -> Path:
+    if path.suffix == ".svg":
+        path.write_text(to_svg(figure), encoding="utf-8", newline="\n")
+        return path
+    with look():
+        figure.savefig(path, dpi=200, metadata={"Software": None})
+    return path

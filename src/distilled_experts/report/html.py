@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from distilled_experts.report import formats, words
+from distilled_experts.report.findings import measures, sentence
 from distilled_experts.report.page import render
 from distilled_experts.report.records import arms_of, check
 from distilled_experts.report.values import Record, finite
@@ -14,7 +15,7 @@ def repr_html(record: Record) -> str:
     Parameters
     ----------
     record : mapping
-        The record of a comparison or a sweep.
+        The record of a comparison, a sweep or a probing.
 
     Returns
     -------
@@ -24,12 +25,13 @@ def repr_html(record: Record) -> str:
     Raises
     ------
     InvalidParameterError
-        If ``record`` is no record of a comparison or a sweep.
+        If ``record`` is of no known kind.
     """
-    record = check(record, "compare", "sweep")
-    make = _sweep if record["kind"] == "sweep" else _compare
+    record = check(record, "compare", "probe", "sweep")
+    make = {"compare": _compare, "probe": _probe, "sweep": _sweep}[record["kind"]]
     header, rows, facts = make(record)
-    return render("notebook.html.j2", record=record, header=header, rows=rows, facts=facts)
+    named = {"heading": words.heading(record), "sentence": sentence(record), "setting": words.setting(record)}
+    return render("notebook.html.j2", header=header, rows=rows, facts=facts, **named)
 
 
 Parts = tuple[list[str], list[list[str]], list[tuple[str, str]]]
@@ -53,6 +55,14 @@ def _compare(record: Record) -> Parts:
         alone = f"MoE {formats.fixed(own.get('moe'))}, MoDE {formats.fixed(own.get('mode'))}"
         facts.append((words.own_domain_name(record), alone))
     return header, rows, facts
+
+
+def _probe(record: Record) -> Parts:
+    rows = [
+        [name, formats.fixed(measure.get("value")), words.span_line(measure) or formats.MISSING]
+        for name, measure in measures(record)
+    ]
+    return ["measure", "value", "95 % interval"], rows, []
 
 
 def _sweep(record: Record) -> Parts:

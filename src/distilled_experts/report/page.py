@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from distilled_experts.report import formats, words
 from distilled_experts.report.context import context_of
+from distilled_experts.report.experts import embedded
 from distilled_experts.report.records import check, script_json
 from distilled_experts.report.values import Record, mean
 
@@ -17,31 +18,33 @@ if TYPE_CHECKING:
 
 
 def report_html(record: Record) -> str:
-    """Return the page for the record of a comparison or a sweep.
+    """Return the page for the record of a comparison, a sweep or a probing.
 
     Parameters
     ----------
-    record : mapping
-        What ``result.json`` holds.
+    record : mapping or ProbeRecord
+        What ``result.json`` holds, or what `distilled_experts.probing.probe` returns.
 
     Returns
     -------
     str
-        HTML with styles, scripts, figures, their data and the whole record inside. The same record gives the
-        same text.
+        HTML with styles, scripts, figures, their data and the record inside, of more than 16 experts without
+        their scores on every domain. The same record gives the same text.
 
     Raises
     ------
     InvalidParameterError
-        If ``record`` is no record of a comparison or a sweep.
+        If ``record`` is of no known kind.
     """
-    from distilled_experts.report.gallery import exhibits
+    from distilled_experts.report.gallery import first_step, gallery
 
-    record = check(record, "compare", "sweep")
+    record = check(record, "compare", "probe", "sweep")
     return render(
         f"{record['kind']}.html.j2",
-        exhibits=exhibits(record),
-        record_json=script_json(record),
+        wings=gallery(record),
+        first_step=first_step(record),
+        record_json=script_json(embedded(record)),
+        whole=embedded(record) is record,
         **context_of(record),
     )
 
@@ -51,8 +54,8 @@ def write_report(record: Record, path: str | os.PathLike[str]) -> Path:
 
     Parameters
     ----------
-    record : mapping
-        What ``result.json`` holds.
+    record : mapping or ProbeRecord
+        As in `report_html`.
     path : str or path-like
         The file to write, in a folder that exists.
 
@@ -64,7 +67,7 @@ def write_report(record: Record, path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     InvalidParameterError
-        If ``record`` is no record of a comparison or a sweep.
+        If ``record`` is of no known kind.
     OSError
         If the file cannot be written.
     """
@@ -96,8 +99,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    named = {name: getattr(formats, name) for name in ("clean", "counted", "fixed", "signed", "tied", "with_error")}
-    named |= {name: getattr(formats, name) for name in ("probability", "strength", "whole", "seconds")}
+    named = {name: getattr(formats, name) for name in ("clean", "counted", "fixed", "percent", "signed", "tied")}
+    named |= {
+        name: getattr(formats, name)
+        for name in ("probability", "strength", "whole", "seconds", "upper_first", "with_error")
+    }
     environment.filters.update(named, mean=mean)
     environment.globals.update(words=words, arm_names=words.ARM_NAMES)
     return environment

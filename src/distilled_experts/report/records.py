@@ -16,21 +16,31 @@ ARMS = ("dense", "moe", "mode")
 MIXTURES = ("moe", "mode")
 
 
+class Checked(dict[str, Any]):
+    """A record that has passed `check`: a page has many figures, and each of them checks."""
+
+
 def check(record: Any, *kinds: str) -> Record:
-    """Return a plain copy of ``record`` if it is one that the caller can show.
+    """Return a plain copy of ``record``, or of what its ``to_dict`` gives, if it is one that the caller can show.
 
     Raises
     ------
     InvalidParameterError
-        If it is no mapping, of another kind than ``kinds``, or of a format that this version does not know.
+        If it is no record, of another kind than ``kinds``, or of a format that this version does not know.
     """
+    if isinstance(record, Checked) and record["kind"] in kinds:
+        return record
+    if callable(getattr(record, "to_dict", None)):
+        record = record.to_dict()
     if not isinstance(record, Mapping):
-        raise InvalidParameterError("record", type(record).__name__, "a mapping, as read from result.json")
+        raise InvalidParameterError(
+            "record", type(record).__name__, "a mapping, as read from result.json, or a ProbeRecord"
+        )
     if record.get("kind") not in kinds:
         raise InvalidParameterError("record['kind']", record.get("kind"), kinds)
     if record.get("format") != FORMAT:
         raise InvalidParameterError("record['format']", record.get("format"), str(FORMAT))
-    return {str(key): plain(value) for key, value in record.items()}
+    return Checked((str(key), plain(value)) for key, value in record.items())
 
 
 def plain(value: Any) -> Any:

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from distilled_experts.report import formats, words
+from distilled_experts.report.findings import findings, measures
 from distilled_experts.report.formats import clean, fixed, percent, signed, strength, with_error
+from distilled_experts.report.probe import expert_rows
 from distilled_experts.report.records import MIXTURES, arms_of, check, probing_of
 from distilled_experts.report.values import Record, change, mean, ranked_matrix, ranked_shares
 
@@ -71,6 +73,37 @@ def sweep_renderable(record: Record) -> Group:
     return _group([_heading(record), "", _cells(record), "", facts, *_ending(record)])
 
 
+def probe_text(record: Record, *, width: int = WIDTH) -> str:
+    """Write the answer of ``mode probe`` as plain text; parameters and errors as in `compare_text`."""
+    return _plain_text(probe_renderable(record), width)
+
+
+def probe_renderable(record: Record) -> Group:
+    """Return the answer of ``mode probe`` as something that rich prints."""
+    record = check(record, "probe")
+    first, *others = findings(record)
+    parts: list[RenderableType] = [_heading(record), "", _measures(record), "", _expert_rows(record), ""]
+    return _group([*parts, _line(first, "bold"), *map(_line, others)])
+
+
+def _measures(record: Record) -> RenderableType:
+    table = _table(("measure", "value", "95 % interval"))
+    for name, measure in measures(record):
+        table.add_row(name, fixed(measure.get("value")), words.span_line(measure) or formats.MISSING)
+    return table
+
+
+def _expert_rows(record: Record) -> RenderableType:
+    # Of language models the perplexity takes the place of the score elsewhere: 80 columns hold no more.
+    last = "perplexity there" if record.get("perplexity") else "on the others’"
+    table = _table(("expert", f"share of the {words.sample_name(record)}s", "alone on its domain", last))
+    for row in expert_rows(record)[:MOST_EXPERTS]:
+        share, own = words.measure_line(row["share"], 3), words.measure_line(row["own"], 3)
+        end = fixed(row["perplexity"]["value"], 2) if row["perplexity"] else fixed(row["others"], 3)
+        table.add_row(str(row["expert"]), share, own, end)
+    return table
+
+
 def _plain_text(renderable: RenderableType, width: int) -> str:
     from rich.console import Console
 
@@ -95,7 +128,7 @@ def _line(text: str, style: str = "") -> RenderableType:
 def _heading(record: Record) -> RenderableType:
     from rich.text import Text
 
-    name = Text(clean(record.get("data", "data")), style="bold")
+    name = Text(words.heading(record), style="bold")
     return name.append(" · " + " · ".join(words.setting(record)), style="not bold")
 
 

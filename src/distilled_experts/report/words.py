@@ -7,7 +7,7 @@ from distilled_experts.report.formats import clean, counted, fixed, probability,
 from distilled_experts.report.records import alpha_counts, arms_of, has_interval
 from distilled_experts.report.values import Number, Record, finite, known
 
-ARM_NAMES = {"dense": "dense", "moe": "MoE", "mode": "MoDE"}
+ARM_NAMES = {"dense": "dense", "moe": "MoE", "mode": "MoDE", "model": "this model"}
 METRIC_NAMES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -19,6 +19,18 @@ METRIC_NAMES = {
 }
 
 
+def arm_name(arm: str, alpha: Number = None) -> str:
+    """Name an arm, with the α of a MoDE that does not leave it to each seed.
+
+    Examples
+    --------
+    >>> arm_name("mode", 0.03), arm_name("moe", 0.03), arm_name("mode")
+    ('MoDE, α = 0.03', 'MoE', 'MoDE')
+    """
+    name = ARM_NAMES[arm]
+    return f"{name}, α = {strength(alpha)}" if arm == "mode" and alpha is not None else name
+
+
 def metric_name(record: Record) -> str:
     """Name the score; a loss whose sign was turned says so."""
     name = str(record.get("metric", "score"))
@@ -26,9 +38,24 @@ def metric_name(record: Record) -> str:
     return f"negated {words}" if record.get("negated") else words
 
 
+def score_name(record: Record) -> str:
+    """Name the score that probing uses, whatever the metric: accuracy, or R² in regression."""
+    return "R²" if record.get("task") == "regression" else "accuracy"
+
+
 def own_domain_name(record: Record) -> str:
     """Name the measure of an expert alone on its own domain (accuracy, or R² in regression)."""
-    return "R² on own domain" if record.get("task") == "regression" else "accuracy on own domain"
+    return f"{score_name(record)} on own domain"
+
+
+def subset_name(record: Record) -> str:
+    """Name one of the subsets of the samples that are told apart in a probing."""
+    return {"regression": "range of the target", "language": "class of tokens"}.get(str(record.get("task")), "class")
+
+
+def sample_name(record: Record) -> str:
+    """Name one of the samples that were probed."""
+    return "token" if record.get("task") == "language" else "sample"
 
 
 def gate_name(record: Record) -> str:
@@ -46,13 +73,20 @@ def places(record: Record) -> int:
     return formats.decimals([entry.get("mean") for entry in entries], [entry.get("se") for entry in entries])
 
 
+def heading(record: Record) -> str:
+    """Name the data of a record, or say what was probed."""
+    return clean(record.get("data") or "Probed model")
+
+
 def setting(record: Record) -> list[str]:
     """Return the facts that head every report, in short."""
     experts = record.get("experts")
-    facts = [str(record.get("task", "")), metric_name(record), counted(int(record.get("seeds", 1)), "seed")]
+    number, noun = (record["samples"], sample_name(record)) if "samples" in record else (record.get("seeds", 1), "seed")
+    facts = [str(record.get("task", "")), metric_name(record), counted(number, noun)]
     if isinstance(experts, int):
         facts.append(counted(experts, "expert"))
-    return [fact for fact in (*facts, gate_name(record), clean(record.get("split") or "")) if fact]
+    facts += [gate_name(record)] if "gate" in record else []
+    return [fact for fact in (*facts, clean(record.get("split") or "")) if fact]
 
 
 def interval(difference: Record | None, digits: int) -> str:
@@ -71,6 +105,25 @@ def difference_line(difference: Record | None, digits: int) -> str:
     if not has_interval(difference):
         return f"{mean} (one seed: no interval)"
     return f"{mean}, 95 % interval {interval(difference, digits)}, {probability(difference.get('p'))}"
+
+
+def measure_line(measure: Record | None, digits: int = 4) -> str:
+    """Write a measure of one model with its 95 % interval.
+
+    Examples
+    --------
+    >>> measure_line({"value": 0.9, "low": 0.85, "high": 0.94}, 2)
+    '0.90 (0.85 to 0.94)'
+    """
+    ends = span_line(measure, digits)
+    text = fixed((measure or {}).get("value"), digits)
+    return f"{text} ({ends})" if ends else text
+
+
+def span_line(measure: Record | None, digits: int = 4) -> str:
+    """Write the ends of a measure's interval, nothing where it has none."""
+    low, high = (finite((measure or {}).get(end)) for end in ("low", "high"))
+    return "" if low is None or high is None else f"{fixed(low, digits)} to {fixed(high, digits)}"
 
 
 def detectable_line(difference: Record | None, digits: int) -> str:
@@ -93,6 +146,20 @@ def alpha_line(record: Record) -> str:
     (first, seeds), *others = counts
     head = f"{strength(first)} ({counted(seeds, 'seed')})"
     return ", ".join([head, *(f"{strength(alpha)} ({number})" for alpha, number in others)])
+
+
+def step_line(record: Record, alpha: float) -> str:
+    """Write an α that a comparison trained, and how many of its seeds chose it.
+
+    Examples
+    --------
+    >>> step_line({"alpha": [0.03, 0.1, 0.03]}, 0.03), step_line({"alpha": [0.1]}, 0)
+    ('α = 0.03, chosen by 2 of 3 seeds', 'α = 0, plain MoE, chosen by no seed')
+    """
+    chosen, seeds = dict(alpha_counts(record)).get(alpha, 0), len(record.get("alpha") or ())
+    name = f"α = {strength(alpha)}" + ("" if alpha else ", plain MoE")
+    who = f"{chosen} of {counted(seeds, 'seed')}" if chosen else "no seed"
+    return f"{name}, chosen by {who}"
 
 
 def best_cell(record: Record) -> Record | None:

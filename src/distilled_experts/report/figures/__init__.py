@@ -1,7 +1,8 @@
-"""The figures of a comparison and of a sweep, as functions on matplotlib axes.
+"""The figures of comparisons, sweeps and probed models, as functions on matplotlib axes.
 
-Each takes a record and, if wanted, axes to draw on; it returns the figure. No window is opened and no global
-setting of matplotlib is changed. `to_svg` writes a figure so that the same record gives the same bytes.
+Each takes a record (a mapping, or a ``ProbeRecord``) and, if wanted, axes to draw on; it returns the figure. No window
+is opened and no global setting of matplotlib is changed. `to_svg` writes a figure so that the same record gives the
+same bytes.
 
 Examples
 --------
@@ -16,7 +17,23 @@ Examples
 from __future__ import annotations
 
 from distilled_experts.report.figures.alpha import alpha_by_experts, own_domain_against_alpha, score_against_alpha
-from distilled_experts.report.figures.experts import domain_shares, expert_domain_matrix
+from distilled_experts.report.figures.attention import attention
+from distilled_experts.report.figures.change import exchange, flow, parallel_study
+from distilled_experts.report.figures.course import (
+    narrow_vision_against_alpha,
+    narrow_vision_over_training,
+    similarity_against_alpha,
+    similarity_over_training,
+)
+from distilled_experts.report.figures.experts import contrasted_domains, domains, expert_domain_matrix
+from distilled_experts.report.figures.model import (
+    composition,
+    errors,
+    narrow_vision,
+    own_domain,
+    perplexity_matrix,
+    similarity,
+)
 from distilled_experts.report.figures.style import to_svg
 from distilled_experts.report.figures.training import differences, learning_curves
 
@@ -24,9 +41,24 @@ __all__ = [
     "differences",
     "score_against_alpha",
     "own_domain_against_alpha",
-    "expert_domain_matrix",
-    "domain_shares",
     "learning_curves",
+    "domains",
+    "contrasted_domains",
+    "expert_domain_matrix",
+    "exchange",
+    "flow",
+    "parallel_study",
+    "narrow_vision_over_training",
+    "narrow_vision_against_alpha",
+    "similarity_over_training",
+    "similarity_against_alpha",
+    "attention",
+    "own_domain",
+    "perplexity_matrix",
+    "composition",
+    "errors",
+    "narrow_vision",
+    "similarity",
     "alpha_by_experts",
     "to_svg",
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from distilled_experts.report.figures.style import INK, MUTED, SURFACE
 from distilled_experts.report.formats import fixed
-from distilled_experts.report.values import Number, known
+from distilled_experts.report.values import Number, Record, finite, known
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ def alpha_axis(ax: Axes, grid: Sequence[float], counts: Mapping[float, int] | No
         names = [f"{value}\n{seeds or '·'}" for value, seeds in zip(values, chosen, strict=True)]
     ax.set_xticks(range(len(grid)), names)
     ax.tick_params(axis="x", labelrotation=90 if turned else 0, labelsize=8 if turned else 9)
-    ax.set_xlim(-0.5, len(grid) - 0.5)
+    ax.set_xlim(-0.5, max(len(grid), 1) - 0.5)
     where = "in brackets" if turned else "below"
     ax.set_xlabel(f"α  ({where}: seeds that chose it)" if counts else "α")
 
@@ -84,6 +84,7 @@ def error_line(
     colour: str,
     marker: str,
     label: str,
+    dashes: str = "-",
     opacity: float = 1.0,
     offset: float = 0.0,
 ) -> list[tuple[float, float]]:
@@ -93,6 +94,7 @@ def error_line(
         [x for x, _ in points],
         [y for _, y in points],
         color=colour,
+        linestyle=dashes,
         marker=marker,
         markersize=6,
         markeredgecolor=SURFACE,
@@ -104,6 +106,14 @@ def error_line(
             ends = [mean - error, mean + error]
             ax.plot([x + offset] * 2, ends, color=colour, linewidth=1.2, alpha=opacity)
     return points
+
+
+def interval_marks(ax: Axes, measure: Record) -> None:
+    """Draw the 95 % intervals of a measure, lists of ``low`` and ``high`` ends, at the places from 0 on."""
+    ends = zip(measure.get("low") or (), measure.get("high") or (), strict=False)
+    for x, (low, high) in enumerate(ends):
+        if finite(low) is not None and finite(high) is not None:
+            ax.plot([x, x], [low, high], color=INK, linewidth=1.4, solid_capstyle="butt")
 
 
 def level(ax: Axes, value: Number, label: str, *, colour: str = MUTED, dashes: str = "--") -> None:

@@ -1,4 +1,4 @@
-"""What the experts do alone: expert × domain scores, and how the samples are shared among them."""
+"""What the experts do alone: who is right where, and how the samples are shared out."""
 
 from __future__ import annotations
 
@@ -6,35 +6,36 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from distilled_experts.report import words
-from distilled_experts.report.figures.axes import legend_above, level
-from distilled_experts.report.figures.style import ARM_COLOURS, INK, SURFACE, figure_axes, look, new_axes, owner, tidy
-from distilled_experts.report.formats import MINUS
-from distilled_experts.report.records import check, probing_of
-from distilled_experts.report.values import Number, Record, known, mean, ranked_matrix, ranked_shares
+from distilled_experts.report.experts import MOST_DRAWN, PROBED, Experts, contrasted_alphas, experts_of, stepped_alphas
+from distilled_experts.report.figures.axes import interval_marks, legend_above, level
+from distilled_experts.report.figures.heat import heat_map, limits_of
+from distilled_experts.report.figures.style import ARM_COLOURS, INK, figure_axes, look, new_axes, owner, tidy
+from distilled_experts.report.records import check
+from distilled_experts.report.values import Number, Record, known, mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SHOWN = 16
 ANNOTATED = 6
-# Up to here a cell is dark enough to see and its number still has contrast, in light and in dark.
-STRONGEST = 0.55
+DOTTED = 8
 
 
-def expert_domain_matrix(record: Record, axes: Sequence[Axes] | None = None) -> Figure:
-    """Draw the score of every expert alone on every domain, MoE and MoDE side by side.
+def expert_domain_matrix(record: Record, axes: Sequence[Axes] | None = None, *, alpha: Number = None) -> Figure:
+    """Draw the score of every expert alone on every domain: MoE and MoDE side by side, or one probed model.
 
     Row: the expert that answers alone; column: the domain; the diagonal (outlined) is each expert on its own
-    domain. Experts are ranked by the size of their domains within each seed, then averaged over seeds; cells
-    without a single row are left out. At most 16 experts are drawn, the largest domains first.
+    domain. In a comparison experts are ranked by the size of their domains within each seed, then averaged over
+    seeds; cells without a single row are left out. At most 16 experts are drawn.
 
     Parameters
     ----------
-    record : mapping
-        The record of a comparison; ``probing`` holds the matrices, (S, E, E) per arm.
+    record : mapping or ProbeRecord
+        Of a comparison or of a probing.
     axes : sequence of matplotlib.axes.Axes, optional
         One for each arm that was probed, at most two; a new figure otherwise.
+    alpha : float, optional
+        The strength of MoDE, one that was trained; default: the one that each seed chose.
 
     Returns
     -------
@@ -43,106 +44,110 @@ def expert_domain_matrix(record: Record, axes: Sequence[Axes] | None = None) -> 
     Raises
     ------
     InvalidParameterError
-        If ``record`` is not the record of a comparison.
+        If ``record`` is of another kind, or does not know the experts at ``alpha``.
     """
-    record = check(record, "compare")
-    matrices = {arm: ranked_matrix(probing) for arm, probing in probing_of(record).items()}
-    low, high = _limits(list(matrices.values()))
+    record = check(record, "compare", "probe")
+    arms = experts_of(record, alpha)
+    limits = limits_of(*(experts.matrix for experts in _all_steps(record, alpha)))
     with look():
-        panels = list(axes) if axes is not None else new_axes(max(len(matrices), 1), size=(5.2, 3.0))
-        for ax, (arm, matrix) in zip(panels, matrices.items(), strict=False):
-            _panel(ax, matrix[:SHOWN], low, high)
-            ax.set_title(words.ARM_NAMES[arm], fontsize=10, loc="left")
+        panels = list(axes) if axes is not None else new_axes(max(len(arms), 1), size=(5.2, 3.0))
+        for ax, (arm, experts) in zip(panels, arms.items(), strict=False):
+            _matrix_panel(ax, experts, limits, names=_names(record, experts))
+            if arm != PROBED:
+                ax.set_title(words.arm_name(arm, alpha), fontsize=10, loc="left")
         panels[0].set_ylabel("expert, alone")
     return owner(panels[0])
 
 
-def _limits(matrices: Sequence[Sequence[Sequence[Number]]]) -> tuple[float, float]:
-    scores = [score for matrix in matrices for row in matrix for score in known(row)]
-    # An R² far below zero on a foreign domain is as bad as zero for the eye, and would pale all others.
-    low = max(min(scores, default=0.0), 0.0)
-    return low, max(max(scores, default=1.0), low + 1e-9)
+def _all_steps(record: Record, alpha: Number) -> list[Experts]:
+    """The experts at every α that can be stepped to, so that all steps share one scale."""
+    steps = [alpha] if alpha is None else stepped_alphas(record)
+    return [experts for step in steps for experts in experts_of(record, step).values()]
 
 
-def _panel(ax: Axes, matrix: Sequence[Sequence[Number]], low: float, high: float) -> None:
-    from matplotlib.colors import to_rgba
+def _names(record: Record, experts: Experts) -> list[str]:
+    """Ranks count from 1, the experts of one model from 0 as in the model."""
+    first = 0 if record["kind"] == "probe" else 1
+    return [str(expert + first) for expert in range(len(experts.shares))]
 
-    size = len(matrix)
-    for row, scores in enumerate(matrix):
-        for column, score in enumerate(scores[:size]):
-            depth = 0.0 if score is None else min(max((score - low) / (high - low), 0.0), 1.0)
-            face = to_rgba(ARM_COLOURS["mode"], 0.04 + (STRONGEST - 0.04) * depth)
-            _cell(ax, row, column, face)
-            if size <= ANNOTATED:
-                ax.text(column, row, _short(score), ha="center", va="center", fontsize=9, color=INK)
-    step = 1 + (size - 1) // 8
-    labels = [str(expert + 1) for expert in range(0, size, step)]
-    ax.set_xticks(range(0, size, step), labels)
-    ax.set_yticks(range(0, size, step), labels)
-    ax.set_xlim(-0.55, size - 0.45)
-    ax.set_ylim(size - 0.45, -0.55)
-    ax.set_aspect("equal")
-    ax.tick_params(length=0)
+
+def _matrix_panel(ax: Axes, experts: Experts, limits: tuple[float, float], *, names: list[str]) -> None:
+    matrix, shown = [row[:MOST_DRAWN] for row in experts.matrix[:MOST_DRAWN]], names[:MOST_DRAWN]
+    heat_map(ax, matrix, limits, rows=shown, columns=shown, own=True, annotated=ANNOTATED, square=True)
     ax.set_xlabel("domain")
-    for spine in ax.spines.values():
-        spine.set_visible(False)
 
 
-def _cell(ax: Axes, row: int, column: int, face: tuple[float, float, float, float]) -> None:
-    from matplotlib.patches import Rectangle
+def domains(record: Record, ax: Axes | None = None, *, alpha: Number | Sequence[float] = None) -> Figure:
+    """Draw the share of the samples that each expert dominates: of MoE and MoDE, or of one probed model.
 
-    own = row == column
-    ax.add_patch(
-        Rectangle(
-            (column - 0.5, row - 0.5),
-            1,
-            1,
-            facecolor=face,
-            edgecolor=INK if own else SURFACE,
-            linewidth=1.4 if own else 1.0,
-            zorder=2 if own else 1,
-        )
-    )
+    Labels of experts mean nothing across seeds, so experts are ranked by share before averaging; dots are seeds
+    (up to 8 experts). Of one model the bars carry 95 % intervals. The line is an even split.
 
+    Parameters
+    ----------
+    record : mapping or ProbeRecord
+        Of a comparison or of a probing.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure otherwise.
+    alpha : float or sequence of float, optional
+        The strengths of MoDE that are drawn beside MoE; default: the one that each seed chose.
 
-def _short(score: Number) -> str:
-    if score is None:
-        return "–"
-    text = f"{score:.2f}" if abs(score) < 10 else f"{score:.0f}"
-    return text.replace("-", MINUS)
+    Returns
+    -------
+    matplotlib.figure.Figure
 
-
-def domain_shares(record: Record, ax: Axes | None = None) -> Figure:
-    """Draw the share of the samples that each expert dominates, with and without distillation.
-
-    Labels of experts mean nothing across seeds, so experts are ranked by share before averaging. Dots are
-    seeds (up to 16 experts); the line is an even split. Parameters and errors as in `score_against_alpha`.
+    Raises
+    ------
+    InvalidParameterError
+        If ``record`` is of another kind, or does not know the experts at ``alpha``.
     """
-    record = check(record, "compare")
-    probing = probing_of(record)
+    record = check(record, "compare", "probe")
+    bars = _bars(record, alpha)
     with look():
         ax = figure_axes(ax)
         tidy(ax)
-        ranks = 0
-        for offset, (arm, measured) in zip((-0.2, 0.2), probing.items(), strict=False):
-            ranks = max(ranks, _share_bars(ax, arm, ranked_shares(measured), offset))
-        if ranks:
-            level(ax, 1 / ranks, "even split", colour=INK)
-            _rank_axis(ax, ranks)
-        ax.set_ylim(bottom=0)
-        ax.set_ylabel("share of the test rows")
+        for place, (label, arm, shares) in enumerate(bars):
+            _share_bars(ax, shares, place, len(bars), label=label, arm=arm)
+        if record["kind"] == "probe":
+            interval_marks(ax, record["shares"])
+        _share_axes(ax, record, alpha, ranks=max((len(shares) for _, _, shares in bars), default=0))
         legend_above(ax)
     return owner(ax)
 
 
-def _share_bars(ax: Axes, arm: str, ranked: Sequence[Sequence[Number]], offset: float) -> int:
-    positions = [rank + offset for rank in range(len(ranked))]
+def contrasted_domains(record: Record, ax: Axes | None = None) -> Figure:
+    """Draw the domain shares of MoE beside those of a small and a large α, 0.01 and 100 where they were trained.
+
+    Parameters and errors as in `domains`; the record is that of a comparison with two or more α above 0.
+
+    Source: Xie et al., AAAI 2024, figure 3.
+    """
+    record = check(record, "compare")
+    return domains(record, ax, alpha=contrasted_alphas(record))
+
+
+Bars = tuple[str, str, list[list[Number]]]
+
+
+def _bars(record: Record, alpha: Number | Sequence[float]) -> list[Bars]:
+    """Label, arm and shares of each set of bars; MoE once, then MoDE at each α."""
+    found: dict[str, Bars] = {}
+    for step in alpha if isinstance(alpha, Sequence) else [alpha]:
+        for arm, experts in experts_of(record, step).items():
+            label = words.arm_name(arm, step)
+            found.setdefault(label, (label, arm, experts.shares))
+    return list(found.values())
+
+
+def _share_bars(ax: Axes, ranked: list[list[Number]], place: int, sets: int, *, label: str, arm: str) -> None:
+    width = 0.8 / sets
+    positions = [rank + (place - (sets - 1) / 2) * width for rank in range(len(ranked))]
     heights = [mean(shares) or 0.0 for shares in ranked]
-    colour = ARM_COLOURS[arm]
-    ax.bar(positions, heights, width=0.36, color=colour, alpha=0.75, label=words.ARM_NAMES[arm])
-    if len(ranked) <= SHOWN:
+    # Several strengths of MoDE differ in depth; MoE comes first and keeps its own colour.
+    depth = 0.75 if arm != "mode" or sets < 3 else 0.3 + 0.55 * place / (sets - 1)
+    ax.bar(positions, heights, width=0.9 * width, color=ARM_COLOURS[arm], alpha=depth, label=label)
+    if len(ranked) <= DOTTED and arm != PROBED:
         _seed_dots(ax, positions, ranked)
-    return len(ranked)
 
 
 def _seed_dots(ax: Axes, positions: Sequence[float], ranked: Sequence[Sequence[Number]]) -> None:
@@ -158,7 +163,15 @@ def _seed_dots(ax: Axes, positions: Sequence[float], ranked: Sequence[Sequence[N
     )
 
 
-def _rank_axis(ax: Axes, ranks: int) -> None:
-    step = 1 + (ranks - 1) // 16
-    ax.set_xticks(range(0, ranks, step), [str(rank + 1) for rank in range(0, ranks, step)])
-    ax.set_xlabel("expert, ranked by the size of its domain")
+def _share_axes(ax: Axes, record: Record, alpha: Number | Sequence[float], *, ranks: int) -> None:
+    single = record["kind"] == "probe"
+    if ranks:
+        level(ax, 1 / ranks, "even split", colour=INK)
+        step, first = 1 + (ranks - 1) // 16, 0 if single else 1
+        ax.set_xticks(range(0, ranks, step), [str(rank + first) for rank in range(0, ranks, step)])
+    ax.set_xlabel("expert" if single else "expert, ranked by the size of its domain")
+    ax.set_ylabel(f"share of the {words.sample_name(record)}s" if single else "share of the test rows")
+    ax.set_ylim(bottom=0)
+    if alpha is not None and not isinstance(alpha, Sequence):
+        shares = [share for experts in _all_steps(record, alpha) for row in experts.shares for share in known(row)]
+        ax.set_ylim(top=1.05 * max(shares))

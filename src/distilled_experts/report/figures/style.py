@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 INK, MUTED, GRID, SURFACE = "#1c2127", "#59636f", "#dde1e6", "#fffffe"
 # Blue against vermilion (Okabe & Ito) is told apart with every common colour blindness; so are the markers.
-ARM_COLOURS = {"dense": "#7a828d", "moe": "#d55e01", "mode": "#0072b3"}
+ARM_COLOURS = {"dense": "#7a828d", "moe": "#d55e01", "mode": "#0072b3", "model": "#0072b3"}
 ARM_MARKERS = {"dense": "s", "moe": "^", "mode": "o"}
 VARIABLES = {
     INK: "var(--ink)",
@@ -68,14 +68,15 @@ def figure_axes(ax: Axes | None, *, size: tuple[float, float] = SIZE) -> Axes:
     return new_axes(1, size=size)[0]
 
 
-def new_axes(count: int, *, size: tuple[float, float]) -> list[Axes]:
-    """Return the axes of a new figure, side by side."""
+def new_axes(count: int, *, size: tuple[float, float], below: bool = False) -> list[Axes]:
+    """Return the axes of a new figure, side by side, or below each other."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    return list(figure.subplots(1, count, squeeze=False).ravel())
+    rows, columns = (count, 1) if below else (1, count)
+    return list(figure.subplots(rows, columns, squeeze=False).ravel())
 
 
 def owner(ax: Axes) -> Figure:
@@ -114,8 +115,9 @@ def _shorten(tag: re.Match[str]) -> str:
 def inline_svg(svg: str, key: str) -> str:
     """Prepare an SVG for the middle of an HTML page.
 
-    Colours become CSS variables, names of elements get the prefix ``key`` (a page holds several figures), and
-    what a file of its own needs is dropped: XML declaration, document type, namespaces, size, style sheet.
+    Colours become CSS variables, and names of elements get the prefix ``key`` (a page holds several figures). Names
+    that nothing refers to are dropped, and so is what a file of its own needs: XML declaration, document type,
+    namespaces, size, style sheet.
     """
     svg = svg[svg.index("<svg") :]
     head, body = svg.split(">", 1)
@@ -123,6 +125,8 @@ def inline_svg(svg: str, key: str) -> str:
     for colour, variable in VARIABLES.items():
         body = body.replace(colour, variable)
     body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, count=1, flags=re.DOTALL)
+    used = set(re.findall(r'(?:url\(|href=")#([^")]*)', body))
+    body = re.sub(r'\s\bid="([^"]*)"', lambda name: name[0] if name[1] in used else "", body)
     body = re.sub(r'(\bid="|url\(#|\bhref="#)', rf"\g<1>{key}-", body.replace("xlink:href", "href"))
     box = f" {view.group(0)}" if view else ""
     return f'<svg{box} aria-hidden="true" focusable="false">{body.strip()}'

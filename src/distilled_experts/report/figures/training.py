@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from distilled_experts.report import words
 from distilled_experts.report.figures.axes import legend_above
-from distilled_experts.report.figures.style import ARM_COLOURS, INK, MUTED, SURFACE, figure_axes, look, owner, tidy
-from distilled_experts.report.records import check
-from distilled_experts.report.values import Record, finite, known
+from distilled_experts.report.figures.rows import Row, difference_rows
+from distilled_experts.report.figures.style import ARM_COLOURS, MUTED, figure_axes, look, owner, tidy
+from distilled_experts.report.records import ARMS, check
+from distilled_experts.report.values import Record, finite
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,42 +24,14 @@ def differences(record: Record, ax: Axes | None = None) -> Figure:
     """
     record = check(record, "compare")
     rows = [
-        ("MoE − dense", record.get("mixture_difference") or {}, "moe"),
-        ("MoDE − MoE", record.get("difference") or {}, "mode"),
+        Row("MoDE − MoE", record.get("difference") or {}, ARM_COLOURS["mode"]),
+        Row("MoE − dense", record.get("mixture_difference") or {}, ARM_COLOURS["moe"]),
     ]
-    from matplotlib.ticker import MaxNLocator
-
     with look():
         ax = figure_axes(ax, size=(5.2, 2.3))
-        ax.xaxis.set_major_locator(MaxNLocator(6))
-        tidy(ax, grid="x")
-        ax.axvline(0, color=INK, linewidth=1.2)
-        for height, (_, difference, arm) in enumerate(rows):
-            _difference_row(ax, difference, height, ARM_COLOURS[arm])
-        ax.set_yticks(range(len(rows)), [name for name, _, _ in rows])
-        ax.tick_params(axis="y", length=0)
-        ax.set_ylim(-0.55, len(rows) - 0.45)
+        difference_rows(ax, rows)
         ax.set_xlabel(f"difference in test {words.metric_name(record)}  (right: better)")
     return owner(ax)
-
-
-def _difference_row(ax: Axes, difference: Record, height: int, colour: str) -> None:
-    scores = known(difference.get("scores"))
-    ax.plot(
-        scores,
-        [height - 0.26 - 0.035 * (seed % 3) for seed in range(len(scores))],
-        linestyle="none",
-        marker="o",
-        markersize=3.6,
-        color=colour,
-        alpha=0.55,
-        markeredgewidth=0,
-    )
-    low, high, centre = (finite(difference.get(key)) for key in ("low", "high", "mean"))
-    if low is not None and high is not None:
-        ax.plot([low, high], [height, height], color=colour, linewidth=3, solid_capstyle="butt")
-    if centre is not None:
-        ax.plot([centre], [height], marker="D", markersize=8, color=colour, markeredgecolor=SURFACE)
 
 
 def learning_curves(record: Record, ax: Axes | None = None) -> Figure:
@@ -73,7 +46,7 @@ def learning_curves(record: Record, ax: Axes | None = None) -> Figure:
     with look():
         ax = figure_axes(ax)
         tidy(ax)
-        for arm in (arm for arm in ARM_COLOURS if curves.get(arm)):
+        for arm in (arm for arm in ARMS if curves.get(arm)):
             drawn += _curve(ax, curves[arm], arm)
         ax.plot([], [], color=MUTED, label="validation")
         ax.plot([], [], color=MUTED, linestyle="--", linewidth=1.2, label="training")

@@ -34,11 +34,50 @@
     });
   }
 
-  const link = document.getElementById("record-link");
-  link.hidden = false;
-  link.href = "#";
-  link.addEventListener("click", () => {
+  for (const stepper of document.querySelectorAll(".stepper")) {
+    const input = stepper.querySelector("input");
+    const texts = Array.from(stepper.querySelectorAll("li"), (tick) => tick.dataset.text);
+    const show = () => {
+      stepper.querySelector("output").textContent = texts[input.value];
+      input.setAttribute("aria-valuetext", texts[input.value]);
+      for (const part of stepper.parentElement.querySelectorAll("[data-step]")) {
+        part.hidden = part.dataset.step !== input.value;
+      }
+    };
+    input.addEventListener("input", show);
+    stepper.hidden = false;
+    show();
+  }
+
+  const offer = (link, make) => {
+    link.hidden = false;
+    link.addEventListener("click", () => {
+      const { name, kind, text } = make();
+      link.download = name;
+      link.href = URL.createObjectURL(new Blob([text], { type: kind }));
+    });
+  };
+
+  // The first rule of the page holds the light colours: a file of its own has them, whatever the theme.
+  const light = document.styleSheets[0].cssRules[0].style;
+  const drawingOf = (view) => {
+    const drawing = view.querySelector("svg").cloneNode(true);
+    const { width, height } = drawing.viewBox.baseVal;
+    drawing.setAttribute("width", `${width}pt`);
+    drawing.setAttribute("height", `${height}pt`);
+    drawing.removeAttribute("aria-hidden");
+    drawing.style.strokeLinejoin = "round";
+    const text = new XMLSerializer().serializeToString(drawing);
+    return text.replace(/var\((--\w+)\)/g, (_, name) => light.getPropertyValue(name).trim());
+  };
+  for (const link of document.querySelectorAll("a.svg")) {
+    offer(link, () => {
+      const view = link.closest("article").querySelector("figure:not([hidden])");
+      return { name: `${view.dataset.name}.svg`, kind: "image/svg+xml", text: drawingOf(view) };
+    });
+  }
+  offer(document.getElementById("record-link"), () => {
     const text = document.getElementById("record").textContent;
-    link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+    return { name: "result.json", kind: "application/json", text };
   });
 })();

@@ -1,0 +1,81 @@
+"""What the record of a comparison says about the reasons for its result; an older record says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from distilled_experts.report.records import MIXTURES
+from distilled_experts.report.values import Number, Record, by_share, columns, finite, known, mean
+
+IGNORED = 0.1
+ANSWERS = {
+    "right": "right",
+    "gate_error": "gate error",
+    "expert_error": "expert error",
+    "combination_error": "combination error",
+}
+
+
+def why_of(record: Record, part: str) -> dict[str, Any]:
+    """Return one part of the reasons, empty where the record does not hold it."""
+    return (record.get("why") or {}).get(part) or {}
+
+
+def flow_of(record: Record) -> tuple[list[str], list[list[float]]]:
+    """Return the types of answers, and the share of the samples (4, 4) that changes from one to another.
+
+    Samples that both models answer rightly count as none: nothing changes there.
+    """
+    found = why_of(record, "flow")
+    types = [ANSWERS.get(name, str(name)) for name in found.get("types") or ()]
+    shares = [[finite(share) or 0.0 for share in row] for row in found.get("shares") or ()]
+    if shares:
+        shares[0][0] = 0.0
+    return types, shares
+
+
+def along_alpha(record: Record, quantity: str) -> list[tuple[float, list[Any]]]:
+    """Return each α with the values of a quantity in all seeds."""
+    path = why_of(record, "by_alpha")
+    return list(zip(path.get("alpha") or (), columns(path.get(quantity)), strict=False))
+
+
+def over_training(record: Record, quantity: str) -> dict[str, list[tuple[float, Number]]]:
+    """Return epoch and value of a quantity, mean over the seeds, of MoE and MoDE as far as measured."""
+    courses = {arm: why_of(record, "course").get(arm) or {} for arm in MIXTURES}
+    found = {
+        arm: [(epoch, finite(value)) for epoch, value in zip(course["epoch"], course[quantity], strict=False)]
+        for arm, course in courses.items()
+        if course.get(quantity)
+    }
+    return {arm: points for arm, points in found.items() if any(value is not None for _, value in points)}
+
+
+def attention_of(record: Record) -> tuple[list[str], dict[str, list[list[Number]]]]:
+    """Return the columns, and the attention (E, columns) of MoE's and MoDE's experts, mean over the seeds.
+
+    In every seed the experts are ranked by the size of their domains under the gate that both share.
+    """
+    found = why_of(record, "attention")
+    shares = [seed[0] for seed in why_of(record, "by_alpha").get("shares") or ()]
+    names = [str(name) for name in found.get("columns") or ()]
+    return names, {arm: _ranked_mean(found[arm], shares) for arm in MIXTURES if found.get(arm)}
+
+
+def ignored_columns(record: Record) -> dict[str, Number]:
+    """Return how many columns an expert of each arm ignores, mean over experts and seeds.
+
+    Ignored is an attention below a tenth of an even share.
+    """
+    found = why_of(record, "attention")
+    return {arm: mean(_ignored(expert) for seed in found[arm] for expert in seed) for arm in MIXTURES if found.get(arm)}
+
+
+def _ignored(expert: Sequence[Any]) -> int:
+    return sum(share < IGNORED / len(expert) for share in known(expert))
+
+
+def _ranked_mean(attention: Sequence[Sequence[Sequence[Any]]], shares: Sequence[Sequence[Any]]) -> list[list[Number]]:
+    ranked = [[experts[i] for i in by_share(share)] for experts, share in zip(attention, shares, strict=False)]
+    return [[mean(values) for values in columns(seeds)] for seeds in columns(ranked)]
