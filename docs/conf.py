@@ -29,7 +29,7 @@ numpydoc_xref_param_type = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = project
-html_sidebars = {page: [] for page in ("index", "concepts", "compare", "tabular")}
+html_sidebars = {page: [] for page in ("index", "concepts", "compare", "tabular", "transformers", "swap")}
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": False, "show_prev_next": False}
 

@@ -1,0 +1,100 @@
+"""Mixtures of experts inside models of Transformers: what distillation asks of them.
+
+Legend: T tokens, E experts, k active, C compared, D width of the model.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.hooks import RemovableHandle
+
+from distilled_experts.errors import InvalidParameterError
+from distilled_experts.layers.checks import extra_experts
+from distilled_experts.transformers.forward_pass import ForwardPass
+from distilled_experts.transformers.tokens import Side
+
+
+class Routing(NamedTuple):
+    """Who works on each token.
+
+    Attributes
+    ----------
+    indices : Tensor (T, k) of int64
+    weights : Tensor (T, k)
+    kept : Tensor (T, k) of bool, or None
+        False: the expert had no room left for this token. None: all are kept.
+    """
+
+    indices: Tensor
+    weights: Tensor
+    kept: Tensor | None = None
+
+    def with_others(self, n_experts: int, n_extra: int) -> Routing:
+        """Add random experts that are not active, with a weight of zero: C = k + n_extra."""
+        if n_extra == 0:
+            return self
+        lots_TE = torch.rand(len(self.indices), n_experts, device=self.indices.device)
+        others = lots_TE.scatter(-1, self.indices, -1).topk(n_extra).indices
+        # A token that no expert had room for takes no part at all.
+        kept = None if self.kept is None else torch.cat([self.kept, self.kept.any(-1, True).expand_as(others)], -1)
+        weights = torch.cat([self.weights, torch.zeros_like(others, dtype=self.weights.dtype)], -1)
+        return Routing(torch.cat([self.indices, others], -1), weights, kept)
+
+
+class Mixture(ABC):
+    """A mixture of experts in a model, and the hooks that make its experts speak one by one.
+
+    Parameters
+    ----------
+    name : str
+        Of the layer in the model.
+    layer : Module
+        What holds the experts.
+    """
+
+    def __init__(self, name: str, layer: Any) -> None:
+        self.name = name
+        self.layer = layer
+
+    @abstractmethod
+    def connect(self, distiller: Distiller) -> list[RemovableHandle]:
+        """Put the hooks in place."""
+
+    def check(self, scope: str) -> None:
+        """Raise an error where these experts cannot be compared as they are."""
+        if getattr(self.layer, "_is_expert_parallel", False):
+            allowed = f"models whose experts are not spread over processes, as those of {self.name} are"
+            raise InvalidParameterError("model", type(self.layer).__name__, allowed)
+        extra_experts(scope, self.n_experts, 1)
+
+    @property
+    def n_experts(self) -> int:
+        """E."""
+        return int(self.layer.num_experts)
+
+    @property
+    def side(self) -> Side:
+        """Where in an encoder-decoder: ``"encoder"`` or ``"decoder"``."""
+        return side_of(self.name)
+
+
+class Distiller(Protocol):
+    """What a mixture's hooks turn to."""
+
+    def pass_of(self, mixture: Mixture) -> ForwardPass | None:
+        """Open pass in which a mixture distils; None where it does not."""
+
+    def compared(self, mixture: Mixture, routing: Routing) -> Routing:
+        """Active experts of each token, and those that are to be compared with them."""
+
+    def mix(self, mixture: Mixture, said_TCD: Tensor, routing: Routing) -> tuple[Tensor, Tensor]:
+        """Mixture (T, D) and distillation loss () of what the compared experts said."""
+
+
+def side_of(name: str) -> Side:
+    """Tell where in an encoder-decoder a module of this name is."""
+    return "encoder" if "encoder" in name.split(".") else "decoder"
