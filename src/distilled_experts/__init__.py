@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from distilled_experts import errors, experiments, functional, layers, probing, report, tabular
+    from distilled_experts import errors, experiments, functional, layers, probing, report, tabular, transformers
     from distilled_experts.experiments.compare import compare
     from distilled_experts.tabular.estimators import MoDEClassifier, MoDERegressor
 
@@ -30,6 +30,7 @@ __all__ = [
     "probing",
     "report",
     "tabular",
+    "transformers",
 ]
 
 _HOME = {
