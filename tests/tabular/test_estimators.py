@@ -190,6 +190,17 @@ def test_weights_are_rows_also_where_rows_are_held_out():
     np.testing.assert_array_equal(weighted.predict_proba(X), MoDEClassifier(**options).fit(*twice).predict_proba(X))
 
 
+def test_members_that_end_early_leave_no_gaps_behind(tmp_path):
+    X, y = load_breast_cancer(return_X_y=True)
+    options = {**FAST, "max_iter": 60, "n_estimators": 5, "n_iter_no_change": 1, "alpha": 0.1, "n_bins": 0}
+    classifier = MoDEClassifier(**options).fit(X, y)
+    ends = [MoDEClassifier(**{**options, "n_iter_no_change": 60}).fit(X, y).n_iter_, classifier.n_iter_]
+    assert ends[1] < ends[0]
+    assert np.isfinite(list(classifier.history_.values())).all()
+    classifier.save(tmp_path / "model")
+    assert MoDEClassifier.load(tmp_path / "model").history_ == classifier.history_
+
+
 def test_more_members_are_averaged():
     X, y = load_iris(return_X_y=True)
     model = MoDEClassifier(**FAST, n_estimators=3).fit(X, y)

@@ -87,7 +87,7 @@ class MoDEClassifier(ClassifierMixin, MoDEEstimator):
     alpha_path_ : dict of float to float, or None
         Held-out loss for every strength.
     history_ : dict of str to list of float
-        Losses by epoch, for the strength that was taken.
+        Losses by epoch, for the strength that was taken: means over the members still in training.
     n_iter_ : int
 
     Examples

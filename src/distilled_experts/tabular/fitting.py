@@ -59,6 +59,7 @@ class Members:
 class Fitted:
     """A stack of one mixture a member, all with the chosen α, and how it came about.
 
+    `history` has means over the members that are still in training.
     `loss` is the chosen α's validation loss, and `path` has that of every α, means over the members; without
     validation rows the last training loss, and None.
     """
@@ -167,7 +168,7 @@ def _fit_stack(
         float(alphas[best]),
         float(losses[best]),
         dict(zip(alphas, losses.tolist(), strict=True)) if validation is not None else None,
-        {name: [float(v[:, best].mean()) for v in values] for name, values in training.history.items()},
+        {name: [float(v[:, best].nanmean()) for v in values] for name, values in training.history.items()},
         training.epoch,
     )
 
