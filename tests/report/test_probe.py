@@ -132,6 +132,12 @@ def test_page_and_terminal_say_the_same(probe_record: Build) -> None:
     assert "churn" in page
 
 
+def test_it_is_said_which_of_several_mixtures_was_probed(probe_record: Build) -> None:
+    several = probe_text({**probe_record(), "layer": "0", "layers": ["0", "1", "2"]}, width=500)
+    assert "4 experts · mixture 0, one of 3" in several
+    assert "mixture 0" not in probe_text(probe_record(), width=500)
+
+
 def test_notebooks_get_a_short_table(probe_record: Build) -> None:
     record = probe_record(data="<b>", sentence="never shown")
     html = repr_html(record)

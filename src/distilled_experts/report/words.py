@@ -85,6 +85,9 @@ def setting(record: Record) -> list[str]:
     facts = [str(record.get("task", "")), metric_name(record), counted(number, noun)]
     if isinstance(experts, int):
         facts.append(counted(experts, "expert"))
+    layers = record.get("layers") or ()
+    if len(layers) > 1:
+        facts.append(f"mixture {clean(record['layer'])}, one of {len(layers)}")
     facts += [gate_name(record)] if "gate" in record else []
     return [fact for fact in (*facts, clean(record.get("split") or "")) if fact]
 
