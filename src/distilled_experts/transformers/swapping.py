@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from distilled_experts.errors import InvalidParameterError
 from distilled_experts.layers.checks import check_count
-from distilled_experts.transformers import attach
+from distilled_experts.transformers.attaching import attach
 from distilled_experts.transformers.layer_numbers import LayerNumbers, layer_numbers
 from distilled_experts.transformers.swap_balance import connect_balance
 from distilled_experts.transformers.swap_classes import SwappedModel, become_swapped, insert_mixture
