@@ -27,7 +27,16 @@ from language_training import CORPORA, STEPS, train
 RESULTS = Path(__file__).parent / "results" / "language"
 ALPHAS, SEEDS = (0.01, 0.1, 1.0, 10.0), range(3)
 LAYERS = {"shakespeare": ("first", "all"), "multi30k": ("first",)}
-PROBED_WINDOWS = 128
+# Held-out windows that are probed, and windows of the training for narrow vision.
+PROBED_WINDOWS, VISION_WINDOWS = 64, 32
+MEASURES = (
+    ("own_domain_perplexity", ".2f"),
+    ("others_domain_perplexity", ".2f"),
+    ("load_entropy", ".3f"),
+    ("cka", ".3f"),
+    ("agreement", ".3f"),
+    ("narrow_vision", ".3f"),
+)
 
 
 class Cell(NamedTuple):
@@ -62,7 +71,7 @@ def run_cell(cell: Cell, data_dir: Path, steps: int, device: str) -> dict[str, o
         "steps": steps,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "validation_loss": token_losses(model, corpus.validation).double().mean().item(),
-        "mixtures": probe(model, corpus.validation[:PROBED_WINDOWS]),
+        "mixtures": probe(model, corpus.validation[:PROBED_WINDOWS], corpus.train[:VISION_WINDOWS]),
         "seconds": {"training": trained - start, "probing": time.perf_counter() - trained},
         "environment": {
             "python": platform.python_version(),
@@ -74,11 +83,12 @@ def run_cell(cell: Cell, data_dir: Path, steps: int, device: str) -> dict[str, o
     }
 
 
-def run(data_dir: Path, steps: int, device: str, limit: int | None) -> None:
-    """Run the cells that have no record yet."""
+def run(data_dir: Path, steps: int, device: str, seeds: list[int]) -> None:
+    """Run the cells of these seeds that have no record yet."""
     RESULTS.mkdir(parents=True, exist_ok=True)
-    missing = [cell for cell in grid() if not cell.record.exists()]
-    for cell in missing[:limit]:
+    for cell in grid():
+        if cell.seed not in seeds or cell.record.exists():
+            continue
         record = run_cell(cell, data_dir, steps, device)
         unfinished = cell.record.with_suffix(".part")
         unfinished.write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -92,8 +102,9 @@ def table(corpus: str, records: list[dict]) -> str:
     lines = [
         f"{corpus}, means of {len(moe)} seeds; behind the loss: the first mixture / the mean of all four",
         "",
-        "| arm | α | validation loss | − MoE, by seed | own-domain perplexity | load, entropy | CKA | agreement |",
-        "|---|---|---|---|---|---|---|---|",
+        "| arm | α | validation loss | − MoE, by seed | own-domain perplexity | on others' | load, entropy | CKA "
+        "| agreement | narrow vision |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for layers, alpha in sorted({(r["layers"], r["alpha"]) for r in records}, key=lambda arm: (arm[0] != "none", arm)):
         arm = [r for r in records if (r["layers"], r["alpha"]) == (layers, alpha) and r["seed"] in moe]
@@ -107,8 +118,7 @@ def row(layers: str, alpha: float, arm: list[dict], moe: dict[int, dict]) -> lis
     loss = statistics.fmean(r["validation_loss"] for r in arm)
     name = "MoE" if alpha == 0 else f"MoDE, {layers}"
     by_seed = "" if alpha == 0 else ", ".join(f"{difference:+.4f}" for difference in differences)
-    keys = (("own_domain_perplexity", ".2f"), ("load_entropy", ".3f"), ("cka", ".3f"), ("agreement", ".3f"))
-    return [name, f"{alpha:g}", f"{loss:.4f}", by_seed, *(first_and_mean(arm, key, form) for key, form in keys)]
+    return [name, f"{alpha:g}", f"{loss:.4f}", by_seed, *(first_and_mean(arm, *measure) for measure in MEASURES)]
 
 
 def first_and_mean(arm: list[dict], key: str, form: str) -> str:
@@ -125,13 +135,13 @@ def main() -> None:
     running.add_argument("--data-dir", type=Path, default=os.environ.get("DISTILLED_EXPERTS_DATA"))
     running.add_argument("--steps", type=int, default=STEPS)
     running.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    running.add_argument("--limit", type=int, help="at most so many cells")
+    running.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="such as 0 1; all by default")
     commands.add_parser("table")
     arguments = parser.parse_args()
     if arguments.command == "run":
         if arguments.data_dir is None:
             running.error("--data-dir: a folder with text/ is needed")
-        run(Path(arguments.data_dir), arguments.steps, arguments.device, arguments.limit)
+        run(Path(arguments.data_dir), arguments.steps, arguments.device, arguments.seeds)
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
     for corpus in LAYERS:
         print(table(corpus, [record for record in records if record["corpus"] == corpus]), end="\n\n")

@@ -1,26 +1,24 @@
-"""What the experts of a trained model know, on held-out tokens: `probe` gives the figures of one mixture.
+"""What the experts of a trained model know: `probe` gives the figures of all its mixtures.
 
-Legend: T tokens, E experts, k active, D width of the model.
+Legend: T tokens, E experts, k active.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import MixtralForCausalLM
 
-from distilled_experts.probing import expert_similarity
+from distilled_experts.probing import ProbeRecord
+from distilled_experts.transformers import probe_tokens
 from distilled_experts.transformers.finding import find_mixtures
+from distilled_experts.transformers.forcing import recorded_routing
 from distilled_experts.transformers.mixtures import Mixture
 
 BATCH = 32
-SIMILARITY_TOKENS = 2048
 
 
 @torch.no_grad()
@@ -33,81 +31,46 @@ def token_losses(model: MixtralForCausalLM, windows: Tensor) -> Tensor:
     return torch.cat(losses)
 
 
-def probe(model: MixtralForCausalLM, windows: Tensor) -> list[dict[str, object]]:
-    """For each mixture: shares of the load, perplexity of every expert on every domain, similarity.
-
-    The domain of an expert are the tokens on which it has the largest weight. "Alone" is an expert to which the routing
-    of all tokens is forced in its layer, all else unchanged.
-    """
-    return [probe_mixture(model, mixture, windows) for mixture in find_mixtures(model)]
+def probe(model: MixtralForCausalLM, held_out: Tensor, trained: Tensor) -> list[dict[str, object]]:
+    """For each mixture, load, domains and experts on held-out windows, narrow vision on windows of the training."""
+    return [probe_mixture(model, mixture, held_out, trained) for mixture in find_mixtures(model)]
 
 
-def probe_mixture(model: MixtralForCausalLM, mixture: Mixture, windows: Tensor) -> dict[str, object]:
-    with recorded(mixture) as calls:
-        token_losses(model, windows)
-    hidden_TD = torch.cat([hidden for hidden, _ in calls])
-    indices_Tk = torch.cat([indices for _, indices in calls])
-    n_experts = mixture.n_experts
-    load = torch.bincount(indices_Tk.flatten(), minlength=n_experts) / indices_Tk.numel()
-    # The last token of a window predicts nothing.
-    domains = indices_Tk[:, 0].reshape(windows.shape)[:, :-1].cpu()
-    matrix = np.full((n_experts, n_experts), math.nan)
-    own = 0.0
-    for expert in range(n_experts):
-        with forced(mixture, expert):
-            losses = token_losses(model, windows)
-        for domain in domains.unique().tolist():
-            matrix[expert, domain] = losses[domains == domain].mean().exp()
-        own += losses[domains == expert].sum().item() / domains.numel()
-    alike = expert_similarity(outputs_alone(mixture, hidden_TD[:SIMILARITY_TOKENS]), "regression")
+def probe_mixture(model: MixtralForCausalLM, mixture: Mixture, held_out: Tensor, trained: Tensor) -> dict[str, object]:
+    load = active_shares(model, mixture, held_out)
+    record = probe_tokens(model, batches(held_out), layer=mixture.name, narrow_vision=False)
+    vision = probe_tokens(model, batches(trained), layer=mixture.name).narrow_vision
     return {
         "mixture": mixture.name,
         "load": load.tolist(),
-        "load_entropy": float(-(load * load.clamp_min(1e-12).log()).sum() / math.log(n_experts)),
-        "domain_shares": (torch.bincount(domains.flatten(), minlength=n_experts) / domains.numel()).tolist(),
-        "own_domain_perplexity": math.exp(own),
-        "perplexity": [[None if math.isnan(value) else value for value in row] for row in matrix.tolist()],
-        "cka": float(alike.mean_cka),
-        "agreement": float(alike.mean_agreement),
+        "load_entropy": float(-(load * load.clamp_min(1e-12).log()).sum() / math.log(mixture.n_experts)),
+        "domain_shares": record.shares.tolist(),
+        "perplexity": record.to_dict()["perplexity_matrix"]["value"],
+        "own_domain_perplexity": record.own_domain_perplexity,
+        "others_domain_perplexity": others_domain_perplexity(record),
+        "cka": float(record.similarity.mean_cka),
+        "agreement": float(record.similarity.mean_agreement),
+        "narrow_vision": float((vision.whole or vision.task).index),
+        "narrow_vision_of_task": float(vision.task.index),
     }
 
 
-@contextmanager
-def recorded(mixture: Mixture) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Collect tokens (T, D) and active experts (T, k), best first, of every call."""
-    calls: list[tuple[Tensor, Tensor]] = []
-
-    def record(_: object, args: tuple[Tensor, ...]) -> None:
-        hidden, indices, weights = args
-        calls.append((hidden, indices.gather(-1, weights.argsort(-1, descending=True))))
-
-    handle = mixture.layer.register_forward_pre_hook(record)
-    try:
-        yield calls
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def forced(mixture: Mixture, expert: int) -> Iterator[None]:
-    """Send every token of a mixture to one expert."""
-
-    def force(_: object, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        hidden, indices, weights = args
-        return hidden, torch.full_like(indices[:, :1], expert), torch.ones_like(weights[:, :1])
-
-    handle = mixture.layer.register_forward_pre_hook(force)
-    try:
-        yield
-    finally:
-        handle.remove()
+def others_domain_perplexity(record: ProbeRecord) -> float:
+    """What experts make of the domains of the others: mean log perplexity, each domain counted by its share."""
+    losses, shares = torch.tensor(record.perplexity_matrix).log(), torch.tensor(record.shares)
+    others = losses.nan_to_num(0).sum(0) - losses.diagonal().nan_to_num(0)
+    return float((shares * others / (len(shares) - 1)).sum().exp())
 
 
 @torch.no_grad()
-def outputs_alone(mixture: Mixture, hidden_TD: Tensor) -> np.ndarray:
-    """What every expert says about the same tokens, (T, E, D)."""
-    said = []
-    for expert in range(mixture.n_experts):
-        indices = torch.full((len(hidden_TD), 1), expert, device=hidden_TD.device)
-        said.append(mixture.layer(hidden_TD, indices, hidden_TD.new_ones(len(hidden_TD), 1)))
-    return torch.stack(said, 1).cpu().numpy()
+def active_shares(model: MixtralForCausalLM, mixture: Mixture, windows: Tensor) -> Tensor:
+    """Share of each expert, (E), in the T · k pairs of a token and an active expert."""
+    with recorded_routing(mixture) as calls:
+        token_losses(model, windows)
+    active = torch.cat([routing.indices.flatten() for routing in calls])
+    return torch.bincount(active, minlength=mixture.n_experts) / len(active)
+
+
+def batches(windows: Tensor) -> list[dict[str, Tensor]]:
+    """As `probe_tokens` takes them."""
+    return [{"input_ids": batch} for batch in windows.split(BATCH)]

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import MixtralConfig, MixtralForCausalLM, PrinterCallback, Trainer, TrainingArguments, set_seed
 
-from distilled_experts.transformers import attach, detach
+from distilled_experts.transformers import attach
 
 LENGTH, BATCH, STEPS, LEARNING_RATE = 128, 16, 600, 2e-3
 N_EXPERTS, TOP_K = 8, 2
@@ -109,4 +109,4 @@ def train(corpus: Corpus, *, layers: str, alpha: float, seed: int, steps: int, d
         trainer = Trainer(model, arguments, train_dataset=rows)
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-    return (detach(model) if alpha else model).eval()
+    return model.eval()
