@@ -51,6 +51,7 @@ docs: $(VENV)/.installed-development
 check: lint docs test slow
 
 bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/layers.py --short
 	$(BIN)/python benchmarks/stacked.py
 
 clean:

@@ -12,8 +12,6 @@ PyTorch allocated.
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
 import platform
 import statistics
@@ -21,6 +19,7 @@ import time
 from pathlib import Path
 
 import torch
+from memory import peak, reset_peak
 from torch import Tensor
 from transformers import MixtralConfig, MixtralForCausalLM
 
@@ -76,25 +75,6 @@ class Step:
         if arm == "attached":
             detach(self.model)
         return {"seconds": seconds, "bytes": memory, "loss": loss}
-
-
-def reset_peak(device: str) -> None:
-    """Forget the peak so far."""
-    gc.collect()
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        return
-    # Memory that was freed, but not given back, would hide what the step needs.
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def peak(device: str) -> int:
-    """Bytes that were held at most since the last reset."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated()
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 def compare(n_experts: int, rounds: int, device: str) -> dict[str, object]:

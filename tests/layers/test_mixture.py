@@ -121,7 +121,7 @@ def test_all_experts_active_equals_dense(n_experts: int) -> None:
 def test_one_by_one_equals_batched(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, x = build(), samples(6, 3)
     batched = layer(x)
-    monkeypatch.setattr("distilled_experts.layers.experts._BATCHED_BYTES", 0)
+    monkeypatch.setattr("distilled_experts.layers.dense_experts._BATCHED_BYTES", 0)
     compare(layer, x)
     torch.testing.assert_close(layer(x).output, batched.output)
 

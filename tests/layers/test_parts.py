@@ -26,7 +26,7 @@ def test_dispatch_there_and_back(n: int, n_experts: int, k: int, seed: int) -> N
     assert sum(dispatch.counts) == len(rows) == n * k
     assert len(dispatch.counts) == n_experts
     assert torch.equal(dispatch.restore(rows), x.unsqueeze(1).expand(n, k, 2))
-    expert = torch.arange(n_experts).repeat_interleave(torch.tensor(dispatch.counts))
+    expert = torch.arange(n_experts).repeat_interleave(dispatch.counts)
     assert torch.equal(dispatch.restore(expert.unsqueeze(-1)).squeeze(-1), indices)
 
 

@@ -25,6 +25,8 @@ Gradients = tuple[Tensor | None, Tensor | None]
 
 def weighted_sum(outputs: Tensor, weights: Tensor) -> Tensor:
     """Mix the experts: (*, N, k, D), (*, N, k) → (*, N, D)."""
+    if not torch.is_grad_enabled():
+        return _WeightedSum.forward(outputs, weights)
     apply: Callable[[Tensor, Tensor], Tensor] = _WeightedSum.apply
     return apply(outputs, weights)
 

@@ -1,7 +1,8 @@
 """Layers: gate, experts, dispatch and mixture, each of which can be replaced."""
 
+from distilled_experts.layers.activations import Activation
 from distilled_experts.layers.dispatch import Dispatch
-from distilled_experts.layers.experts import Activation, Experts
+from distilled_experts.layers.experts import Experts, StackedExperts
 from distilled_experts.layers.forcing import forced_expert, forced_routing, recorded_calls
 from distilled_experts.layers.gate import Gate
 from distilled_experts.layers.mixture import MixtureOfExperts
@@ -13,6 +14,7 @@ __all__ = [
     "Routing",
     "Gate",
     "Experts",
+    "StackedExperts",
     "Dispatch",
     "Activation",
     "forced_expert",

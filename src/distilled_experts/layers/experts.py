@@ -5,26 +5,37 @@ Legend: E experts, N samples, S rows sorted by expert, H hidden width, D output 
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Sequence
-from typing import Literal, get_args
+from abc import ABC, abstractmethod
+from typing import get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from distilled_experts.errors import InvalidParameterError
+from distilled_experts.layers.activations import ACTIVATIONS, Activation
 from distilled_experts.layers.checks import check_count
+from distilled_experts.layers.dense_experts import run_all
 from distilled_experts.layers.initialisation import uniform_parameter
-
-Activation = Literal["relu", "gelu", "swiglu"]
-
-# Above this size the hidden units of all experts together fall out of the cache: then one expert after the
-# other.
-_BATCHED_BYTES = 16 * 2**20
+from distilled_experts.layers.products import Maps
+from distilled_experts.layers.sorted_experts import run_sorted
 
 
-class Experts(nn.Module):
+class StackedExperts(nn.Module, ABC):
+    """E networks of one form in one module: what a mixture asks of its experts.
+
+    ``MixtureOfExperts.experts`` can be replaced by any with the same widths and number.
+    """
+
+    @abstractmethod
+    def forward(self, x_ND: Tensor) -> Tensor:
+        """Run every expert on every sample: (N, d_in) → (N, E, d_out)."""
+
+    @abstractmethod
+    def run_sorted(self, rows_SD: Tensor, counts_E: Tensor) -> Tensor:
+        """Run each expert on its own rows: (S, d_in), counts (E) of rows → (S, d_out)."""
+
+
+class Experts(StackedExperts):
     r"""E networks ``down(activation(up(x)))``, with weights in one tensor for each matrix.
 
     Weights are ``(E, out, in)``, as in `torch.nn.Linear` and in Transformers: measured faster than ``(E, in,
@@ -42,6 +53,9 @@ class Experts(nn.Module):
         ``"swiglu"`` has a second matrix on the way up: ``silu(gate(x)) · up(x)``.
     bias : bool
         Whether both maps have a bias.
+    recompute : bool
+        Trade time for memory where rows are sorted: what lies before the activation is not kept for the way back, but
+        computed again, one of six products more.
     generator : torch.Generator, optional
         For initial values, those of `torch.nn.Linear`. None: PyTorch's own.
     device, dtype
@@ -70,6 +84,7 @@ class Experts(nn.Module):
         n_experts: int,
         activation: Activation = "relu",
         bias: bool = True,
+        recompute: bool = False,
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -80,12 +95,13 @@ class Experts(nn.Module):
             check_count(parameter, value, 1)
         if activation not in get_args(Activation):
             raise InvalidParameterError("activation", activation, get_args(Activation))
-        self.activation = activation
+        self.activation: Activation = activation
+        self.recompute = recompute
 
         def draw(*shape: int, fan_in: int) -> nn.Parameter:
             return uniform_parameter(*shape, fan_in=fan_in, generator=generator, device=device, dtype=dtype)
 
-        width = 2 * hidden if activation == "swiglu" else hidden
+        width = ACTIVATIONS[activation].n_ups * hidden
         self.up = draw(n_experts, width, d_in, fan_in=d_in)
         self.up_bias = draw(n_experts, width, fan_in=d_in) if bias else None
         self.down = draw(n_experts, d_out, hidden, fan_in=hidden)
@@ -93,48 +109,19 @@ class Experts(nn.Module):
 
     def forward(self, x_ND: Tensor) -> Tensor:
         """Run every expert on every sample: (N, d_in) → (N, E, d_out), experts outermost in memory."""
-        n_experts, width, _ = self.up.shape
-        size = n_experts * width * len(x_ND) * x_ND.element_size()
-        if x_ND.device.type == "cpu" and size > _BATCHED_BYTES:
-            return torch.stack(self._one_by_one([x_ND] * n_experts)).transpose(0, 1)
-        x_EDN = x_ND.t().expand(n_experts, *x_ND.t().shape)
-        hidden_EHN = self._activate(_batched(self.up, self.up_bias, x_EDN), -2)
-        return _batched(self.down, self.down_bias, hidden_EHN).permute(2, 0, 1)
+        return run_all(x_ND, self.maps, self.activation)
 
-    def run_sorted(self, rows_SD: Tensor, counts: Sequence[int]) -> Tensor:
-        """Run each expert on its own rows: (S, d_in), counts of rows → (S, d_out)."""
-        return torch.cat(self._one_by_one(rows_SD.split(list(counts))))
+    def run_sorted(self, rows_SD: Tensor, counts_E: Tensor) -> Tensor:
+        """Run each expert on its own rows: (S, d_in), counts (E) of rows → (S, d_out)."""
+        return run_sorted(rows_SD, counts_E, self.maps, self.activation, self.recompute)
 
-    def _one_by_one(self, inputs: Iterable[Tensor]) -> list[Tensor]:
-        # Indexing weights one by one under autograd would fill a gradient of full size for each expert.
-        ups = zip(self.up.unbind(), _unbound(self.up_bias), strict=False)
-        downs = zip(self.down.unbind(), _unbound(self.down_bias), strict=False)
-        return [
-            F.linear(self._activate(F.linear(rows, *up), -1), *down)
-            for rows, up, down in zip(inputs, ups, downs, strict=True)
-        ]
-
-    def _activate(self, hidden: Tensor, dim: int) -> Tensor:
-        if self.activation == "relu":
-            return hidden.relu()
-        if self.activation == "gelu":
-            return F.gelu(hidden)
-        gate, up = hidden.chunk(2, dim)
-        return F.silu(gate) * up
+    @property
+    def maps(self) -> Maps:
+        """The weights."""
+        return Maps(self.up, self.up_bias, self.down, self.down_bias)
 
     def extra_repr(self) -> str:
         """Describe the experts in the module's representation."""
         n_experts, d_out, hidden = self.down.shape
         widths = f"{self.up.shape[-1]}, {d_out}, hidden={hidden}"
         return f"{widths}, n_experts={n_experts}, activation={self.activation}"
-
-
-def _batched(weight: Tensor, bias: Tensor | None, columns: Tensor) -> Tensor:
-    """Multiply (E, out, in) with (E, in, N), for all experts at once."""
-    if bias is None:
-        return torch.bmm(weight, columns)
-    return torch.baddbmm(bias.unsqueeze(-1), weight, columns)
-
-
-def _unbound(bias: Tensor | None) -> Iterable[Tensor | None]:
-    return itertools.repeat(None) if bias is None else bias.unbind()

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from distilled_experts.errors import InvalidParameterError
 from distilled_experts.functional import Distance, Teacher, Weighting, check_distillation, combine
+from distilled_experts.layers.activations import Activation
 from distilled_experts.layers.checks import check_count, extra_experts
 from distilled_experts.layers.dispatch import Dispatch
-from distilled_experts.layers.experts import Activation, Experts
+from distilled_experts.layers.experts import Experts, StackedExperts
 from distilled_experts.layers.gate import Gate
 from distilled_experts.layers.output import MoEOutput, Routing
 
@@ -59,6 +60,8 @@ class MixtureOfExperts(nn.Module):
         and they take no part in distillation.
     bias : bool
         Whether gate and experts have biases.
+    recompute
+        Trade time for memory, as in `Experts`.
     generator : torch.Generator, optional
         For initial values, noise and the others of ``"active+m"``. None: PyTorch's own, as in all its
         modules.
@@ -112,6 +115,7 @@ class MixtureOfExperts(nn.Module):
         noise: float = 0.0,
         n_shared: int = 0,
         bias: bool = True,
+        recompute: bool = False,
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -149,12 +153,13 @@ class MixtureOfExperts(nn.Module):
                 n_experts=count,
                 activation=activation,
                 bias=bias,
+                recompute=recompute,
                 generator=generator,
                 device=device,
                 dtype=dtype,
             )
 
-        self.experts = experts(n_experts)
+        self.experts: StackedExperts = experts(n_experts)
         self.shared = experts(n_shared) if n_shared else None
         self.n_experts = n_experts
         self.n_extra = extra_experts(scope, n_experts, top_k)

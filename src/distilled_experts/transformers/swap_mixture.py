@@ -115,7 +115,7 @@ class FeedForwardExperts(nn.Module):
         dispatch = Dispatch.from_indices(indices_Tk, self.num_experts)
         activate = self._apply_gate if self.has_gate else self.act_fn
         ups, downs = (zip(weight.unbind(), _unbound(bias), strict=False) for weight, bias in self.maps())
-        inputs = dispatch.gather(x_Td).split(dispatch.counts)
+        inputs = dispatch.gather(x_Td).split(dispatch.counts.tolist())
         rows = [F.linear(activate(F.linear(x, *up)), *down) for x, up, down in zip(inputs, ups, downs, strict=True)]
         return combine(dispatch.restore(torch.cat(rows)), weights_Tk, distillation=False)[0]
 
