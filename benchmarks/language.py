@@ -25,7 +25,7 @@ from language_probing import probe, token_losses
 from language_training import CORPORA, STEPS, train
 
 RESULTS = Path(__file__).parent / "results" / "language"
-ALPHAS, SEEDS = (0.01, 0.1, 1.0, 10.0), range(3)
+ALPHAS, SEEDS = (0.003, 0.01, 0.03, 0.1), range(3)
 LAYERS = {"shakespeare": ("first", "all"), "multi30k": ("first",)}
 # Held-out windows that are probed, and windows of the training for narrow vision.
 PROBED_WINDOWS, VISION_WINDOWS = 64, 32
