@@ -12,6 +12,7 @@ from sklearn.metrics import r2_score
 
 from distilled_experts.errors import DataError, InvalidParameterError
 from distilled_experts.probing import (
+    ExpertLosses,
     ExpertOutputs,
     ProbedSamples,
     class_subsets,
@@ -77,20 +78,21 @@ def drawn(seed: int, task: str, n: int = 30) -> ProbedSamples:
     y = rng.integers(2, size=n) if task == "classification" else rng.normal(size=(n, 2))
     subsets = class_subsets(y, range(2)) if task == "classification" else target_subsets(y)
     norms = rng.exponential(size=(2, n, 3))
-    return ProbedSamples(
-        ExpertOutputs(experts, weights, (experts * weights[..., None]).sum(1)), y, task, subsets, *norms, alpha=0.1
-    )
+    outputs = ExpertOutputs(experts, weights, (experts * weights[..., None]).sum(1))
+    losses = ExpertLosses.of_scores(outputs, y) if task == "classification" else None
+    return ProbedSamples(outputs, y, task, subsets, *norms, alpha=0.1, losses=losses)
 
 
 def taken(samples: ProbedSamples, rows: np.ndarray) -> ProbedSamples:
     outputs = ExpertOutputs(*(getattr(samples.outputs, p)[rows] for p in ("experts", "weights", "mixture")))
     subsets = samples.subsets._replace(codes=samples.subsets.codes[rows])
     norms = (samples.task_norms[rows], samples.whole_norms[rows])
-    return ProbedSamples(outputs, samples.y[rows], samples.task, subsets, *norms, alpha=0.1)
+    losses = None if samples.losses is None else ExpertLosses(*(part[rows] for part in samples.losses))
+    return ProbedSamples(outputs, samples.y[rows], samples.task, subsets, *norms, alpha=0.1, losses=losses)
 
 
 NUMBERS = ("score", "own_domain", "routing_accuracy", "oracle", "errors", "shares", "matrix", "composition")
-NUMBERS += ("similarity", "narrow_vision")
+NUMBERS += ("similarity", "narrow_vision", "log_loss", "own_domain_log_loss", "log_loss_matrix")
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
@@ -111,6 +113,8 @@ def numbers_of(value) -> np.ndarray:
     if isinstance(value, dict):
         parts = [numbers_of(part) for key, part in value.items() if key not in ("low", "high", "warning")]
         return np.concatenate(parts)
+    if value is None:
+        return np.array([])
     return np.array(value, dtype=float).ravel()
 
 
@@ -178,18 +182,3 @@ def test_the_limit_of_right_lies_between_the_two_middle_losses():
         assert not right.any()
         assert mixture_right.tolist() == [True, False]
     assert sample_right(experts, mixture, y, "regression", np.array([1.0, 2.0]))[0].all()
-
-
-def test_an_edge_belongs_to_the_range_above_it():
-    subsets = target_subsets([0.0] * 5 + [1.0] * 5)
-    assert subsets.names == ("below 1", "from 1")
-    assert subsets.codes.tolist() == [0] * 5 + [1] * 5
-    assert target_subsets([3.0, 3.0]).names == ("all",)
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40))
-def test_ranges_of_a_target_cover_it_in_order(y):
-    subsets = target_subsets(y)
-    assert set(subsets.codes) <= set(range(len(subsets.names)))
-    assert (np.diff(subsets.codes[np.argsort(y, kind="stable")]) >= 0).all()
-    assert len(subsets.names) <= 5

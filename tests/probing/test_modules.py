@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from distilled_experts.errors import DataError, InvalidParameterError
+from distilled_experts.functional import mutual_distillation
 from distilled_experts.layers import MixtureOfExperts, forced_expert
 from distilled_experts.probing import MixtureModule, probe
 
@@ -16,10 +17,13 @@ from distilled_experts.probing import MixtureModule, probe
 class Deep(nn.Module):
     """Two mixtures with dropout between them, as a classifier or with tokens pooled at the end."""
 
-    def __init__(self, *, top_k: int | None = None, activation: str = "relu", pooled: bool = False) -> None:
+    def __init__(
+        self, *, top_k: int | None = None, activation: str = "relu", pooled: bool = False, distance: str = "mse"
+    ) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(0)
         options = {"n_experts": 3, "top_k": top_k, "activation": activation, "dtype": torch.float64}
+        options["distance"] = distance
         self.bottom = MixtureOfExperts(4, 5, hidden=6, generator=generator, **options)
         self.dropout = nn.Dropout(0.5)
         self.top = MixtureOfExperts(5, 3, hidden=6, generator=generator, **options)
@@ -52,13 +56,13 @@ def test_an_expert_alone_is_the_whole_model_with_its_routing_forced(layer, top_k
     np.testing.assert_allclose(samples.outputs.weights, weights.detach())
 
 
-def test_an_output_mixture_runs_each_expert_once_and_a_deep_one_once_for_each(monkeypatch):
+def test_an_output_mixture_runs_each_expert_once_and_a_deep_one_once_for_each():
     model, runs = Deep(), []
     model.register_forward_hook(lambda *_: runs.append(1))
-    monkeypatch.setattr("distilled_experts.probing.modules._task_norms", lambda *_: None)
-    MixtureModule(model).members_on(rows(20, 4), Y, layer="top")
+    members = MixtureModule(model, narrow_vision=False)
+    assert members.members_on(rows(20, 4), Y, layer="top").task_norms is None
     assert len(runs) == 1
-    MixtureModule(model).members_on(rows(20, 4), Y, layer="bottom")
+    members.members_on(rows(20, 4), Y, layer="bottom")
     assert len(runs) == 1 + 1 + 3
 
 
@@ -78,6 +82,26 @@ def test_gradient_norms_are_those_of_a_loop(activation, layer, top_k, task):
         gradients = torch.autograd.grad(loss, list(experts.parameters()), allow_unused=True)
         square = sum(g.flatten(1).square().sum(1) for g in gradients)
         np.testing.assert_allclose(norms[n], square.sqrt(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("distance", ["mse", "relative", "cosine"])
+@pytest.mark.parametrize("top_k", [None, 2])
+def test_whole_norms_are_those_of_the_training_loss(activation, distance, top_k):
+    model, alpha = Deep(top_k=top_k, activation=activation, distance=distance).eval(), 0.7
+    x, y = rows(5, 4), torch.from_numpy(Y[:5])
+    norms = MixtureModule(model, alpha=alpha).members_on(x, y, layer="bottom").whole_norms
+    layer, parts = model.bottom, []
+    out = layer(x, return_expert_outputs=True)
+    unit = out.expert_outputs.mean(1).square().mean().detach() if distance == "relative" else 1
+    for n in range(5):
+        said = layer(x[n : n + 1], return_expert_outputs=True).expert_outputs
+        measured = "mse" if distance == "relative" else distance
+        alike = mutual_distillation(said, distance=measured) / unit
+        loss = F.cross_entropy(model(x[n : n + 1]), y[n : n + 1]) + alpha * alike
+        gradients = torch.autograd.grad(loss, list(layer.experts.parameters()), allow_unused=True)
+        parts.append(sum(g.flatten(1).square().sum(1) for g in gradients).sqrt())
+    np.testing.assert_allclose(norms, torch.stack(parts), rtol=1e-9, atol=1e-12)
 
 
 def test_probing_leaves_modes_gradients_and_hooks_alone():

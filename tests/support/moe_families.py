@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 import transformers
-from moe_oracle import VOCABULARY, prepared
+from moe_oracle import LENGTH, VOCABULARY, batch, prepared
 from torch import nn
+from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
 # Each configuration takes the names that it knows.
 SMALL: dict[str, Any] = {
@@ -52,7 +53,40 @@ SMALL: dict[str, Any] = {
     "attention_dropout": 0.0,
     "dropout": 0.0,
     "dropout_rate": 0.0,
+    # Linear attention and state spaces.
+    "linear_head_dim": 8,
+    "linear_num_heads": 2,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 2,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+    "mamba_num_heads": 2,
+    "mamba_head_dim": 8,
+    "ssm_state_size": 8,
+    "n_groups": 1,
+    "chunk_size": 8,
+    # Towers for images and sounds, which no test enters.
+    "depth": 1,
+    "num_heads": 2,
+    "out_hidden_size": 16,
+    "num_position_embeddings": 16,
+    "position_embedding_size": 16,
+    "deepstack_visual_indexes": [0],
+    "image_size": 16,
+    "patch_size": 4,
+    "downsample_channels": [4, 16],
+    "output_channels": 4,
+    "mlp_dim": 16,
+    "projector_hidden_size": 16,
+    "projection_intermediate_size": 16,
+    "encoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "encoder_ffn_dim": 16,
+    "d_model": 16,
+    "output_dim": 16,
+    "downsample_hidden_size": 4,
 }
+THREE_AXES = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}
 
 # Family: the class that is tested, and what its configuration needs beside.
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -118,6 +152,55 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3_next": ("Qwen3NextForCausalLM", {}),
     "qwen4_exp": ("Qwen4ExpForCausalLM", {}),
     "solar_open": ("SolarOpenForCausalLM", {}),
+    "beam": ("BeamForCausalLM", {"mlp_layer_types": ["dense", "sparse"]}),
+    "deepseek_ocr2": (
+        "DeepseekOcr2ForConditionalGeneration",
+        {"text_config": {"mlp_layer_types": ["dense", "sparse"]}},
+    ),
+    "diffusion_gemma": (
+        "DiffusionGemmaForBlockDiffusion",
+        {"text_config": {"top_k_experts": 2}, "canvas_length": LENGTH},
+    ),
+    "ernie4_5_vl_moe": (
+        "Ernie4_5_VLMoeForConditionalGeneration",
+        {"text_config": {"moe_intermediate_size": [16, 16], "rope_parameters": THREE_AXES}},
+    ),
+    "flint": ("FlintForCausalLM", {"mlp_only_layers": [0]}),
+    "glm4v_moe": (
+        "Glm4vMoeForConditionalGeneration",
+        {"text_config": {"rope_parameters": THREE_AXES | {"partial_rotary_factor": 1.0}}},
+    ),
+    "glm5_next": (
+        "Glm5NextForConditionalGeneration",
+        {
+            "text_config": {
+                "index_kpool": 2,
+                "qk_rope_head_dim": 0,
+                "head_dim": 0,
+                "mlp_layer_types": ["dense", "sparse"],
+                "layer_types": ["full_attention", "full_attention"],
+            }
+        },
+    ),
+    "kimi_linear": ("KimiLinearForCausalLM", {"layer_types": ["full_attention", "full_attention"]}),
+    "mimo_v2_flash": ("MiMoV2FlashForCausalLM", {"num_key_value_heads": 1, "head_dim": 16}),
+    "mistral_large4": ("MistralLarge4ForConditionalGeneration", {}),
+    "muse_spark": (
+        "MuseSparkForConditionalGeneration",
+        {
+            "text_config": {"moe_hidden_size": 16},
+            "audio_config": {"num_hidden_layers": 1, "patch_sizes": [4], "hidden_sizes": [16], "depths": [1]},
+        },
+    ),
+    "openai_privacy_filter": ("OpenAIPrivacyFilterForTokenClassification", {}),
+    "qwen3_omni_moe": ("Qwen3OmniMoeThinkerForConditionalGeneration", {"vision_start_token_id": 5}),
+    "qwen3_vl_moe": ("Qwen3VLMoeForConditionalGeneration", {}),
+    "unlimited_ocr": ("UnlimitedOcrForConditionalGeneration", {}),
+    "zaya": ("ZayaForCausalLM", {"num_experts_per_tok": 1, "router_hidden_size": 16}),
+    "step3p7": (
+        "Step3p7ForConditionalGeneration",
+        {"text_config": {"mlp_layer_types": ["dense", "sparse"], "sliding_window": 4, "share_expert_dim": 16}},
+    ),
     "dbrx": (
         "DbrxForCausalLM",
         {
@@ -169,17 +252,35 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+def small(config_class: type[PreTrainedConfig], needed: dict[str, Any]) -> PreTrainedConfig:
+    """Configure a model, and the models within it, with the small sizes that its configuration knows."""
+    known = {*getattr(config_class, "attribute_map", {}), *inspect.signature(config_class.__init__).parameters}
+    for base in config_class.__mro__:
+        known |= set(getattr(base, "__annotations__", {}))
+    values = {key: value for key, value in SMALL.items() if key in known} | needed
+    for name, part in config_class.sub_configs_defaults.items():
+        part_class = CONFIG_MAPPING[part.model_type] if part.config_class is AutoConfig else part.config_class
+        values[name] = small(part_class, needed.get(name, {}))
+    return config_class(**values)
+
+
 def tiny_family(family: str, dtype: torch.dtype = torch.float64) -> nn.Module:
     """Build the model of a family, always with the same weights, in training."""
     name, needed = FAMILIES[family]
     model_class = getattr(transformers, name)
-    config_class = model_class.config_class
-    known = set(getattr(config_class, "attribute_map", {}))
-    for base in config_class.__mro__:
-        known |= set(getattr(base, "__annotations__", {}))
-    known |= set(inspect.signature(config_class.__init__).parameters)
-    config = config_class(**{**{key: value for key, value in SMALL.items() if key in known}, **needed})
-    return prepared(model_class(config), dtype)
+    return prepared(model_class(small(model_class.config_class, needed)), dtype)
+
+
+def inputs_of(family: str) -> dict[str, Any]:
+    """Make what the model of a family is trained with."""
+    inputs = batch("ragged", n_rows=4)
+    if family == "diffusion_gemma":  # it has no loss of its own, and denoises what the decoder is given
+        inputs["decoder_input_ids"] = inputs.pop("labels") % VOCABULARY
+        return inputs
+    if family == "ernie4_5_vl_moe":  # every third token belongs to an image
+        places = torch.arange(inputs["labels"].numel()).reshape_as(inputs["labels"])
+        inputs["moe_mm_token_type_ids"] = (places % 3 == 2).int()
+    return inputs if family in ("nllb_moe", "switch_transformers") else inputs | {"use_cache": False}
 
 
 def has_balance_loss(family: str) -> bool:

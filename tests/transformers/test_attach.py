@@ -158,6 +158,21 @@ def test_saving_and_loading_know_nothing_of_it(tmp_path: Path) -> None:
     torch.save(model.state_dict(), io.BytesIO())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_shards_are_saved_and_loaded_as_without_it(tmp_path: Path, dtype: torch.dtype) -> None:
+    sizes = {"dtype": dtype, "intermediate_size": 16}  # the grouped product wants rows of multiples of 16 bytes
+    for name, model in (("plain", tiny(**sizes)), ("attached", attach(tiny(**sizes)))):
+        model.save_pretrained(tmp_path / name, max_shard_size="5KB")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "plain").iterdir()}
+    assert sum(name.endswith(".safetensors") for name in files) > 2
+    assert {path.name: path.read_bytes() for path in (tmp_path / "attached").iterdir()} == files
+    loaded = attach(AutoModelForCausalLM.from_pretrained(tmp_path / "attached", dtype="auto"))
+    assert loaded.dtype == dtype
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "plain", dtype="auto")
+    assert torch.equal(loaded(**batch()).logits, plain(**batch()).logits)
+    assert loaded.train()(**batch()).distillation_loss > 0
+
+
 def test_generation_is_the_same() -> None:
     model = single().eval()
     prompt = {"input_ids": batch()["input_ids"][:1, :3], "attention_mask": torch.ones(1, 3, dtype=torch.long)}

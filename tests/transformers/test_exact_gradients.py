@@ -26,7 +26,7 @@ from moe_oracle import (
 )
 from transformers import MixtralConfig, MixtralForSequenceClassification
 
-from distilled_experts.transformers import attach
+from distilled_experts.transformers import attach, detach
 
 ALPHA = 0.7
 KINDS = ("full", "ragged", "prompt", "packed")
@@ -114,6 +114,22 @@ def test_each_pass_measures_the_relative_distance_with_its_own_unit() -> None:
     for part in parts:
         model(**part, num_items_in_batch=count(whole)).loss.backward()
     assert_same(gradients(model), wanted)
+
+
+@pytest.mark.parametrize(("n_rows", "most"), [(80, 0.03), (320, 0.01)])
+def test_units_of_single_passes_hardly_differ(n_rows: int, most: float) -> None:
+    """At about 128 and 512 tokens in each of four passes, next to one pass of all."""
+    model, whole, added = tiny(), batch("full", n_rows), []
+    for n_parts in (1, 4):
+        found = []
+        for alpha in (0.0, ALPHA):
+            attach(model, alpha)
+            for part in split(whole, n_parts):
+                model(**part, num_items_in_batch=count(whole)).loss.backward()
+            found.append(torch.cat([gradient.flatten() for gradient in gradients(model).values()]))
+            detach(model).zero_grad()
+        added.append(found[1] - found[0])
+    assert 0 < (added[1] - added[0]).norm() < most * added[0].norm()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from moe_families import FAMILIES, has_balance_loss, table, tiny_family
-from moe_oracle import assert_same, batch, gradients, kept_double
+import transformers
+from moe_families import FAMILIES, has_balance_loss, inputs_of, small, table, tiny_family
+from moe_oracle import assert_same, gradients, kept_double
+from moe_speakers import listening
 from torch import Tensor, nn
-from transformers import DogeConfig, DogeForCausalLM
 
 from distilled_experts import reference
 from distilled_experts.errors import InvalidParameterError
@@ -24,100 +23,50 @@ from distilled_experts.transformers.mixtures import Mixture
 
 QUICK = ("deepseek_v3", "gpt_oss", "granitemoe", "dbrx", "jetmoe", "llama4", "switch_transformers", "nllb_moe")
 PARAMETERS = [family if family in QUICK else pytest.param(family, marks=pytest.mark.slow) for family in FAMILIES]
-TOP_1 = ("switch_transformers",)
+TOP_1 = ("switch_transformers", "zaya")
 # Their loops over experts mix precisions, with and without distillation.
-NO_FLOAT64 = ("inkling2", "nemotron_h")
+NO_FLOAT64 = ("ernie4_5_vl_moe", "inkling2", "nemotron_h", "openai_privacy_filter")
 ALPHA = 0.7
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # configurations and missing kernels warn of many things
 
 
-def interface(layer: nn.Module, hidden: Tensor, indices: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """All experts on all tokens, one expert a call, and the active ones of each token."""
-    one = torch.ones_like(weights[:, :1])
-    said = [
-        type(layer).forward(layer, hidden, torch.full_like(indices[:, :1], i), one).reshape(len(weights), -1)
-        for i in range(layer.num_experts)
-    ]
-    return torch.stack(said, 1), F.one_hot(indices, layer.num_experts).sum(1).bool()
+def task_loss(outputs: Any, inputs: dict[str, Any]) -> Tensor:
+    """The model's own loss; that of tokens which the decoder is given, where it has none."""
+    if "labels" in inputs:
+        return outputs.loss
+    return F.cross_entropy(outputs.logits.flatten(0, 1), inputs["decoder_input_ids"].flatten())
 
 
-def switch(layer: nn.Module, hidden: Tensor, one_hot: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.stack([expert(hidden) for expert in layer.values()], 1), one_hot[:, 0].bool()
+def n_labels_of(model: nn.Module, labels: Tensor) -> Tensor:
+    """How many labels the model's loss is a mean over."""
+    shifts = not (model.config.is_encoder_decoder or type(model).__name__.endswith("TokenClassification"))
+    return (labels[:, 1:] if shifts else labels).ne(-100).sum()
 
 
-def nllb(layer: nn.Module, hidden: Tensor, slots: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """A slot with a weight is the first expert's where its entry is 0, the second one's where it is 1."""
-    said = torch.stack([layer.expert_0(hidden), layer.expert_1(hidden)], 1)
-    runs = [((slots == i) & (weights > 0)).any(-1) for i in range(2)]
-    return said, torch.stack(runs, -1)
-
-
-def jetmoe(layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    flat, said = x.reshape(-1, x.shape[-1]), []
-    for up, down in zip(layer.input_linear.weight, layer.output_linear.weight, strict=True):
-        gate, value = F.linear(flat, up).chunk(2, -1)
-        said.append(F.linear(layer.activation(gate) * value, down))
-    chosen = layer.router.layer(flat).topk(layer.router.top_k).indices
-    return torch.stack(said, 1), F.one_hot(chosen, len(said)).sum(1).bool()
-
-
-def llama4(layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    flat, said = x.reshape(-1, x.shape[-1]), []
-    for up, down in zip(layer.experts.gate_up_proj, layer.experts.down_proj, strict=True):
-        gate, value = (flat @ up).chunk(2, -1)
-        said.append((value * layer.experts.act_fn(gate)) @ down)
-    chosen = F.linear(flat, layer.router.weight).topk(layer.top_k).indices
-    return torch.stack(said, 1), F.one_hot(chosen, len(said)).sum(1).bool()
-
-
-SPEAKERS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
-    "SwitchTransformersExperts": switch,
-    "NllbMoeExperts": nllb,
-    "JetMoeMoE": jetmoe,
-    "Llama4TextMoe": llama4,
-}
-
-
-@contextmanager
-def listening(mixtures: Sequence[Mixture], every_expert: bool) -> Iterator[list[tuple[Mixture, Tensor, Tensor]]]:
-    """Collect what all experts say of each token, (T, E, D), and which of them are compared, (T, E)."""
-    heard: list[tuple[Mixture, Tensor, Tensor]] = []
-
-    def listen(mixture: Mixture) -> Callable[..., None]:
-        speak = SPEAKERS.get(type(mixture.layer).__name__, interface)
-
-        def hook(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-            said, active = speak(layer, *args)
-            heard.append((mixture, said, active.any(-1, True).expand_as(active) if every_expert else active))
-
-        return hook
-
-    handles = [mixture.layer.register_forward_hook(listen(mixture)) for mixture in mixtures]
-    yield heard
-    for handle in handles:
-        handle.remove()
-
-
-def inputs_of(family: str) -> dict[str, Tensor]:
-    return batch("ragged", n_rows=4) | ({} if FAMILIES[family][0].endswith("Generation") else {"use_cache": False})
+def counted_of(mixture: Mixture, inputs: dict[str, Any], encoder_decoder: bool) -> Tensor:
+    """Which of a mixture's tokens are no padding."""
+    mask = inputs["attention_mask"].bool()
+    if mixture.side == "decoder" and encoder_decoder:
+        return inputs["labels"].ne(-100).flatten()
+    if mixture.side == "decoder" and "decoder_input_ids" in inputs:
+        return torch.ones_like(inputs["decoder_input_ids"]).bool().flatten()
+    if "moe_mm_token_type_ids" in inputs:
+        mask = mask[inputs["moe_mm_token_type_ids"].bool() == (mixture.side == "vision")]
+    return mask.flatten()
 
 
 def wanted_gradients(model: nn.Module, inputs: dict[str, Any], every_expert: bool) -> dict[str, Tensor]:
-    """Gradients of the model's own loss plus α times the mean of distillation, on a copy."""
+    """Gradients of the model's own loss plus α times the sum of distillation over the labels, on a copy."""
     copy = deepcopy(model)
-    labels, mask = inputs["labels"], inputs["attention_mask"].bool()
-    encoder_decoder = copy.config.is_encoder_decoder
-    n_labels = (labels if encoder_decoder else labels[:, 1:]).ne(-100).sum()
     with listening(find_mixtures(copy), every_expert) as heard:
-        loss = copy(**inputs).loss
+        loss = task_loss(copy(**inputs), inputs)
     assert heard
     for mixture, said, compared in heard:
-        decoder = encoder_decoder and mixture.side == "decoder"
-        counted = (labels.ne(-100) if decoder else mask).flatten()
-        occupied = counted & compared.any(-1)
-        mean = reference.mutual_distillation(said, None, counted, compared)
-        loss = loss + ALPHA * mean * occupied.sum() / n_labels
+        counted = counted_of(mixture, inputs, copy.config.is_encoder_decoder)
+        n_tokens = (counted & compared.any(-1)).sum()
+        divisor = n_labels_of(copy, inputs["labels"]) if "labels" in inputs else n_tokens
+        loss = loss + ALPHA * reference.mutual_distillation(said, None, counted, compared) * n_tokens / divisor
     loss.backward()
     return gradients(copy)
 
@@ -143,16 +92,26 @@ def test_the_gradients_are_exact(family: str) -> None:
         attach(model, ALPHA, layers="all", distance="mse", scope=scope)
         outputs = model(**inputs)
         assert outputs.distillation_loss > 0
-        outputs.loss.backward()
+        loss = task_loss(outputs, inputs)
+        (loss if "labels" in inputs else loss + outputs.distillation_loss).backward()
     assert_same(gradients(model), wanted, 1e-3 if single else 1e-10)
 
 
 @pytest.mark.parametrize("family", PARAMETERS)
 def test_which_families_balance_the_load_themselves(family: str) -> None:
     model, inputs = tiny_family(family, torch.float32), inputs_of(family)
-    without = model(**inputs).loss
+    without = task_loss(model(**inputs), inputs)
     model.config.output_router_logits = True
-    assert (model(**inputs, output_router_logits=True).loss != without) == has_balance_loss(family)
+    outputs = model(**inputs, output_router_logits=True)
+    assert (task_loss(outputs, inputs) != without) == has_balance_loss(family)
+
+
+def test_no_family_on_the_experts_interface_is_missing() -> None:
+    models = Path(transformers.__file__).parent / "models"
+    modules = models.glob("*/modeling_*.py")
+    on_interface = {path.parent.name for path in modules if "\n@use_experts_implementation" in path.read_text("utf-8")}
+    assert len(on_interface) >= 64
+    assert on_interface <= FAMILIES.keys()
 
 
 def test_the_documentation_has_the_table() -> None:
@@ -160,12 +119,21 @@ def test_the_documentation_has_the_table() -> None:
     assert table() in page.read_text(encoding="utf-8")
 
 
-def test_a_family_that_cannot_be_attached_says_why() -> None:
-    config = DogeConfig(
-        vocab_size=23, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, is_moe=True
-    )
-    with pytest.raises(InvalidParameterError, match="DogeCDMoE cannot be opened"):
-        attach(DogeForCausalLM(config))
+CLOSED = {
+    "DogeForCausalLM": ({"is_moe": True, "num_experts": 16}, "DogeCDMoE"),
+    "LongcatFlashForCausalLM": ({"num_layers": 1, "expert_ffn_hidden_size": 16}, "LongcatFlashExperts"),
+    "VitPoseBackbone": ({"num_experts": 2, "part_features": 4}, "VitPoseNaiveMoe"),
+}
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_a_family_that_cannot_be_attached_says_why(name: str) -> None:
+    needed, experts = CLOSED[name]
+    model_class = getattr(transformers, name)
+    with pytest.raises(InvalidParameterError, match=f"{experts}.* cannot be opened"):
+        attach(model_class(small(model_class.config_class, needed)))
+    page = Path(__file__).parents[2] / "docs" / "transformers.md"
+    assert f"`{experts}`" in page.read_text(encoding="utf-8")
 
 
 def test_what_the_adapters_do_not_do() -> None:

@@ -1,52 +1,28 @@
-"""Expert probing of language models: forced routing against replaced routers, gradients against one row at a time."""
+"""Expert probing of language models: forced routing against replaced routers."""
 
 from __future__ import annotations
 
 import math
 from copy import deepcopy
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from moe_families import tiny_family
-from moe_oracle import VOCABULARY, batch, kept_double, tiny
+from moe_models import MODELS
+from moe_oracle import VOCABULARY, batch, tiny
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel
 
 from distilled_experts.errors import DataError, InvalidParameterError
-from distilled_experts.functional import mutual_distillation
 from distilled_experts.layers import Routing
 from distilled_experts.probing import ProbeRecord
 from distilled_experts.report import probe_text, report_html, repr_html
 from distilled_experts.transformers import attach, probe_tokens, swap
 from distilled_experts.transformers.finding import find_mixtures
 from distilled_experts.transformers.forcing import recorded_routing
-
-
-def swapped() -> nn.Module:
-    """GPT-2 with three mixtures, its weights always the same."""
-    generator = torch.Generator().manual_seed(0)
-    config = GPT2Config(vocab_size=VOCABULARY, n_embd=8, n_layer=3, n_head=2, n_positions=16)
-    model = swap(GPT2LMHeadModel(config), n_experts=4, init="fresh", generator=generator).double()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
-    return model
-
-
-def unnormalised() -> nn.Module:
-    """A model in which the weights of the active experts do not add up to one."""
-    return tiny("qwen3_moe", norm_topk_prob=False)
-
-
-BUILDS = {family: partial(tiny_family, family) for family in ("deepseek_v3", "gpt_oss", "granitemoe")}
-MODELS = {"mixtral": tiny, "unnormalised": unnormalised, "swapped": swapped}
 
 
 class OneExpert(nn.Module):
@@ -126,74 +102,6 @@ def test_domains_are_those_of_the_router():
     np.testing.assert_array_equal(probe_tokens(model, [part], layer=1).domains, expected)
 
 
-def one_row(experts: nn.Module, only: int, mask: Tensor, alike: list[Tensor]) -> RemovableHandle:
-    """Let gradients into the experts through one row alone; `alike` gets the distillation of all rows."""
-
-    def open_row(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        hidden, indices, weights = args
-        hidden, one = hidden.detach(), torch.ones_like(weights[:, :1])
-        said = [type(module).forward(module, hidden, torch.full_like(indices[:, :1], i), one) for i in range(4)]
-        active = torch.stack(said, 1).gather(1, indices.unsqueeze(-1).expand(*indices.shape, hidden.shape[-1]))
-        active = torch.where((torch.arange(len(hidden)) == only).reshape(-1, 1, 1), active, active.detach())
-        alike.append(mutual_distillation(active, sample_weight=mask.double()) * mask.sum())
-        return (active * weights.detach().unsqueeze(-1)).sum(1)
-
-    return experts.register_forward_hook(open_row)
-
-
-def rows_one_by_one(model: nn.Module, layer: int, part: dict[str, Tensor], alpha: float) -> Tensor:
-    """Norms (T, E): the gradient of the batch's loss through one row of one mixture at a time, experts apart."""
-    experts = find_mixtures(model)[layer].layer
-    squares = []
-    for only in range(part["input_ids"].numel()):
-        alike: list[Tensor] = []
-        handle = one_row(experts, only, part["attention_mask"].flatten(), alike)
-        logits = model(part["input_ids"], attention_mask=part["attention_mask"]).logits[:, :-1]
-        handle.remove()
-        task = F.cross_entropy(logits.flatten(0, 1), part["labels"][:, 1:].flatten(), reduction="sum")
-        gradients = torch.autograd.grad(task + alpha * alike[0], list(experts.parameters()))
-        squares.append(sum(gradient.flatten(1).square().sum(1) for gradient in gradients))
-    return torch.stack(squares).sqrt()
-
-
-@pytest.mark.filterwarnings("ignore")  # configurations warn of many things
-@pytest.mark.parametrize("layer", [0, 2])
-@pytest.mark.parametrize("build", [*MODELS.values(), *BUILDS.values()], ids=[*MODELS, *BUILDS])
-def test_narrow_vision_is_that_of_one_row_at_a_time(build, layer):
-    model, alpha = build(), 0.7
-    layer = min(layer, len(find_mixtures(model)) - 1)
-    part = {name: value[:3] for name, value in batch("ragged").items()}
-    predicts = (F.pad(part["labels"][:, 1:], (0, 1), value=-100) != -100).flatten()
-    with kept_double():
-        attach(model, alpha, layers="all", distance="mse")
-        vision = probe_tokens(model, [part], layer=layer, subsets=str).narrow_vision
-        model.eval()
-        for found, strength in ((vision.task, 0.0), (vision.whole, alpha)):
-            norms = rows_one_by_one(model, layer, part, strength)[predicts].detach().numpy()
-            labels = part["labels"][:, 1:][part["labels"][:, 1:] != -100].numpy().astype(str)
-            for subset, shares in zip(np.unique(labels), found.shares, strict=True):
-                sums = norms[labels == subset].sum(0)
-                np.testing.assert_allclose(shares, sums / sums.sum(), rtol=1e-9, atol=1e-12)
-    assert vision.alpha == alpha
-
-
-def test_of_the_last_mixture_a_tokens_gradient_is_that_of_its_own_loss():
-    model = tiny()
-    part = {"input_ids": batch("full")["input_ids"][:2]}
-    with kept_double():
-        vision = probe_tokens(model, [part], layer=-1, subsets=lambda token: "all").narrow_vision
-        model.eval()
-        experts = find_mixtures(model)[-1].layer
-        labels = part["input_ids"][:, 1:].flatten()
-        total = torch.zeros(4, dtype=torch.float64)
-        for n, label in enumerate(labels):
-            logits = model(part["input_ids"]).logits[:, :-1].flatten(0, 1)
-            gradients = torch.autograd.grad(F.cross_entropy(logits[n], label), list(experts.parameters()))
-            total += sum(gradient.flatten(1).square().sum(1) for gradient in gradients).sqrt()
-    np.testing.assert_allclose(vision.task.shares[0], total / total.sum(), rtol=1e-9)
-    assert vision.whole is None
-
-
 def certain() -> tuple[nn.Module, dict[str, Tensor]]:
     """Tokens 0 to 7, each in the place of its own; the domain of token t is expert t % 4, which alone says t + 1."""
     model = tiny(hidden_size=8, vocab_size=8, num_hidden_layers=1, num_experts_per_tok=1)
@@ -223,8 +131,8 @@ def test_experts_that_are_right_on_their_own_domain_alone():
     assert record.perplexity == pytest.approx(1, abs=1e-3)
     assert record.own_domain_perplexity == pytest.approx(1, abs=1e-3)
     assert (record.perplexity_matrix[~np.eye(4, dtype=bool)] > 5).all()
-    low, high = record.intervals["own_domain_perplexity"]
-    assert low <= record.own_domain_perplexity <= high
+    own = record.to_dict()["own_domain_perplexity"]
+    assert own["low"] <= record.own_domain_perplexity == own["value"] <= own["high"]
     # Each token's successor belongs to one expert alone.
     named = probe_tokens(model, [part], subsets=[f"of {(token - 1) % 4}" for token in range(8)])
     assert named.subsets == ("of 0", "of 1", "of 2", "of 3")
@@ -275,14 +183,16 @@ def test_encoder_decoders(layer):
             if hasattr(module, "expert_capacity"):
                 module.expert_capacity = 64  # room for padding, too
     record = probe_tokens(model, [part], layer=layer)
-    assert record.narrow_vision is None
     assert record.layers[0].startswith("encoder")
     if layer == 0:  # one domain for all tokens of a sequence
         lengths = (part["labels"] != -100).sum(1).tolist()
         assert len(record.domains) == sum(lengths)
         np.testing.assert_array_equal(record.domains, np.repeat(source_domains(model.eval(), part), lengths))
+        # What is learnt comes from the tokens of the source.
+        assert record.composition.sum() == record.narrow_vision.task.sizes.sum() == part["attention_mask"].sum()
     else:
         assert len(record.domains) <= (part["labels"] != -100).sum()
+        assert record.composition.sum() == record.narrow_vision.task.sizes.sum() == len(record.domains)
 
 
 def test_masked_language_models():
@@ -337,7 +247,7 @@ def test_the_report_names_tokens_and_perplexity(record):
         assert "samples" not in words.partition("<script")[0]
     assert "bootstrap over the sequences" in page
     assert "Perplexity there" in page
-    assert "Perplexity of every expert on every domain" in page
+    assert "How sure every expert is on every domain" in page
     assert "perplexity on own domain" in repr_html(record).lower()
     assert "perplexity" in record._repr_html_()
 

@@ -7,6 +7,7 @@ from distilled_experts.probing.bootstrap import (
     percentile_interval,
     probe_intervals,
     probe_statistic,
+    resampled_mean,
     resampled_score,
 )
 from distilled_experts.probing.domains import domain_shares, dominating_experts
@@ -14,6 +15,7 @@ from distilled_experts.probing.ensembles import Ensemble
 from distilled_experts.probing.exchange import contributions, exchange_intervals, exchange_scores
 from distilled_experts.probing.experts import expert_scores, own_domain_score
 from distilled_experts.probing.flow import ANSWER_TYPES, adjusted_rand, answer_flow, answer_types
+from distilled_experts.probing.losses import ExpertLosses, log_losses, loss_statistic
 from distilled_experts.probing.measure import probe, probe_samples
 from distilled_experts.probing.modules import MixtureModule
 from distilled_experts.probing.multiview import MultiView, make_multi_view, views_learned
@@ -38,7 +40,15 @@ from distilled_experts.probing.similarity import (
     prediction_agreement,
     similarity_of,
 )
-from distilled_experts.probing.subsets import Subsets, class_subsets, frequency_subsets, target_subsets
+from distilled_experts.probing.subsets import (
+    Subsets,
+    class_subsets,
+    cluster_subsets,
+    frequency_subsets,
+    named_subsets,
+    regression_subsets,
+    target_subsets,
+)
 from distilled_experts.probing.tokens import ProbedTokens, probe_predictions
 
 __all__ = [
@@ -47,6 +57,7 @@ __all__ = [
     "Attentive",
     "Ensemble",
     "ExpertFunction",
+    "ExpertLosses",
     "ExpertOutputs",
     "ExpertSimilarity",
     "Interval",
@@ -67,6 +78,7 @@ __all__ = [
     "bootstrap_intervals",
     "choose_layer",
     "class_subsets",
+    "cluster_subsets",
     "contributions",
     "domain_shares",
     "dominated_by",
@@ -80,8 +92,11 @@ __all__ = [
     "frequency_subsets",
     "gradient_shares",
     "linear_cka",
+    "log_losses",
+    "loss_statistic",
     "make_multi_view",
     "mean_off_diagonal",
+    "named_subsets",
     "narrow_vision",
     "narrow_vision_index",
     "oracle_score",
@@ -95,6 +110,8 @@ __all__ = [
     "probe_predictions",
     "probe_samples",
     "probe_statistic",
+    "regression_subsets",
+    "resampled_mean",
     "resampled_score",
     "routing_accuracy",
     "sample_right",

@@ -27,12 +27,14 @@ __all__ = [
     "percentile_interval",
     "probe_intervals",
     "probe_statistic",
+    "resampled_mean",
     "resampled_score",
 ]
 
 Floats = NDArray[np.floating]
 Measures = dict[str, NDArray[np.float64]]
 Statistic = Callable[[NDArray[np.float64]], Measures]
+Resampled = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 # Counts of one block of resamples: 32 MB.
 _BLOCK = 4_000_000
@@ -139,9 +141,25 @@ def percentile_interval(values: Floats, level: float = 0.95) -> Interval:
     return Interval(quantile((1 - level) / 2), quantile((1 + level) / 2))
 
 
+def resampled_mean(values: NDArray[np.generic], member: NDArray[np.bool_] | None = None) -> Resampled:
+    """Mean of values ``(*, N)`` over the samples that count, as a function of counts ``(R, N)``: gives ``(R, *)``.
+
+    NaN where no sample counts; `member` (N,) or (*, N) says which do, by default all.
+
+    Examples
+    --------
+    >>> mean = resampled_mean(np.array([1.0, 2.0, 6.0]), np.array([True, True, False]))
+    >>> mean(np.array([[1.0, 1.0, 1.0], [3.0, 1.0, 0.0], [0.0, 0.0, 4.0]]))
+    array([1.5 , 1.25,  nan])
+    """
+    inside = np.broadcast_to(True if member is None else member, values.shape)
+    counted = np.where(inside, values, 0)
+    return lambda counts: _quotient(_sums(counts, counted), _sums(counts, inside))
+
+
 def resampled_score(
     predictions: Floats, y: NDArray[np.generic], task: str, member: NDArray[np.bool_] | None = None
-) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+) -> Resampled:
     """Score of predictions as a function of counts: accuracy, or R² (mean over the targets).
 
     Parameters
@@ -164,10 +182,9 @@ def resampled_score(
     >>> score(np.array([[1.0, 1.0, 1.0], [3.0, 0.0, 0.0]]))
     array([0.66666667, 1.        ])
     """
-    member = np.broadcast_to(True if member is None else member, predictions.shape[:-1])
     if task == "classification":
-        hits = (predictions.argmax(-1) == y) & member
-        return lambda counts: _quotient(_sums(counts, hits), _sums(counts, member))
+        return resampled_mean(predictions.argmax(-1) == y, member)
+    member = np.broadcast_to(True if member is None else member, predictions.shape[:-1])
     inside = member[..., None].astype(np.float64)
     target = np.asarray(y, dtype=np.float64)
     # Around the mean of the samples that count, the difference of squares below keeps its digits.

@@ -7,18 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from torch import nn
 
 from distilled_experts.errors import DataError, InvalidParameterError
+from distilled_experts.probing.losses import ExpertLosses, log_losses
 from distilled_experts.probing.outputs import ExpertOutputs
 from distilled_experts.probing.protocol import ProbedSamples, choose_layer, dominated_by
-from distilled_experts.probing.subsets import Subsets, class_subsets, target_subsets
-from distilled_experts.probing.torch_models import arrays_of, evaluating, inputs_for, predictions, targets_of
+from distilled_experts.probing.subsets import Subsets, class_subsets, regression_subsets
+from distilled_experts.probing.torch_models import (
+    arrays_of,
+    evaluating,
+    inputs_for,
+    numbers_of,
+    predictions,
+    targets_of,
+)
 
 __all__ = ["Ensemble", "Rule", "is_scikit_learn_ensemble"]
 
@@ -71,11 +80,12 @@ class Ensemble:
         """Outputs of every member, and weights by the rule."""
         choose_layer(layer, ())
         of_kind = _scikit_learn if is_scikit_learn_ensemble(self.members) else _networks
-        experts, mixture, target, task, subsets = of_kind(self.members, X, y)
-        if len(target) != len(mixture):
-            raise DataError(f"y: {len(target)} targets for {len(mixture)} samples")
-        weights = _weights(self.rule, task, experts, mixture)
-        return ProbedSamples(ExpertOutputs(experts, weights, mixture), target, task, subsets)
+        parts = of_kind(self.members, X, y)
+        if len(parts.y) != len(parts.mixture):
+            raise DataError(f"y: {len(parts.y)} targets for {len(parts.mixture)} samples")
+        weights = _weights(self.rule, parts.task, parts.experts, parts.mixture)
+        outputs = ExpertOutputs(parts.experts, weights, parts.mixture)
+        return ProbedSamples(outputs, parts.y, parts.task, parts.subsets, losses=_losses(parts), inputs=parts.inputs)
 
 
 def is_scikit_learn_ensemble(model: object) -> bool:
@@ -93,7 +103,27 @@ def _is_one_of(model: object, *names: str) -> bool:
     return isinstance(model, tuple(getattr(ensemble, n + kind) for n in names for kind in ("Classifier", "Regressor")))
 
 
-_Parts = tuple[Array, Array, Array, str, Subsets]
+class _Parts(NamedTuple):
+    """What the members and their ensemble say of the samples.
+
+    `certain` tells which of them, the ensemble last, name a class and give no probabilities.
+    """
+
+    experts: Array
+    mixture: Array
+    y: Array
+    task: str
+    subsets: Subsets
+    inputs: Array | None
+    certain: Sequence[bool] = ()
+
+
+def _losses(parts: _Parts) -> ExpertLosses | None:
+    if parts.task != "classification":
+        return None
+    *of_experts, of_mixture = parts.certain
+    experts = np.where(of_experts, np.nan, log_losses(parts.experts, parts.y))
+    return ExpertLosses(experts, np.where(of_mixture, np.nan, log_losses(parts.mixture, parts.y)))
 
 
 def _scikit_learn(ensemble: Any, X: Any, y: Any) -> _Parts:
@@ -102,17 +132,27 @@ def _scikit_learn(ensemble: Any, X: Any, y: Any) -> _Parts:
 
     check_is_fitted(ensemble)
     members = [(member, _columns(ensemble, i, X)) for i, member in enumerate(ensemble.estimators_)]
-    truth = np.asarray(y)
+    truth, inputs = np.asarray(y), _numbers(X)
     if is_classifier(ensemble):
         if truth.ndim > 1:
             raise DataError("y: several targets; probing takes one class for each sample")
         n_classes, codes = len(ensemble.classes_), _codes(truth, ensemble.classes_)
         experts = np.stack([_class_scores(member, rows, n_classes) for member, rows in members], 1)
-        mixture = _ensemble_scores(ensemble, X)
-        return experts, mixture, codes, "classification", class_subsets(codes, ensemble.classes_)
+        mixture, subsets = _ensemble_scores(ensemble, X), class_subsets(codes, ensemble.classes_)
+        certain = [not hasattr(model, "predict_proba") for model in (*ensemble.estimators_, ensemble)]
+        return _Parts(experts, mixture, codes, "classification", subsets, inputs, certain)
     target = truth.astype(np.float64).reshape(len(truth), -1)
     experts = np.stack([member.predict(rows).reshape(target.shape) for member, rows in members], 1)
-    return experts, ensemble.predict(X).reshape(target.shape), target, "regression", target_subsets(truth)
+    mixture = ensemble.predict(X).reshape(target.shape)
+    return _Parts(experts, mixture, target, "regression", regression_subsets(inputs, target), inputs)
+
+
+def _numbers(X: Any) -> Array | None:
+    """The rows as numbers; None where they are sparse, or anything else."""
+    try:
+        return None if hasattr(X, "tocsr") else np.asarray(X, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
 
 
 def _columns(ensemble: Any, i: int, X: Any) -> Any:
@@ -149,11 +189,10 @@ def _ensemble_scores(ensemble: Any, X: Any) -> Array:
 @torch.no_grad()
 def _networks(networks: Sequence[nn.Module], X: Any, y: Any) -> _Parts:
     experts = np.stack([_run(network, X) for network in networks], 1)
-    target, task, subsets = targets_of(y, experts.shape[-1])
-    if task == "classification":
-        exponentials = np.exp(experts - experts.max(-1, keepdims=True))
-        experts = exponentials / exponentials.sum(-1, keepdims=True)
-    return experts, experts.mean(1), target, task, subsets
+    inputs = numbers_of(inputs_for(networks[0], X), len(experts))
+    target, task, subsets = targets_of(y, experts.shape[-1], inputs)
+    experts = softmax(experts, axis=-1) if task == "classification" else experts
+    return _Parts(experts, experts.mean(1), target, task, subsets, inputs, [False] * (len(networks) + 1))
 
 
 def _run(network: nn.Module, X: Any) -> Array:

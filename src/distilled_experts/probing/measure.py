@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,12 @@ from distilled_experts.errors import DataError, InvalidParameterError
 from distilled_experts.probing.bootstrap import Measures, bootstrap_intervals, probe_statistic, resampled_score
 from distilled_experts.probing.domains import dominating_experts
 from distilled_experts.probing.ensembles import Ensemble, is_scikit_learn_ensemble
+from distilled_experts.probing.losses import LOG_LOSSES, loss_statistic
 from distilled_experts.probing.modules import MixtureModule
 from distilled_experts.probing.protocol import Probeable, ProbedSamples
 from distilled_experts.probing.record import ERRORS, ProbeRecord, Vision
 from distilled_experts.probing.similarity import expert_similarity
+from distilled_experts.probing.subsets import Subsets, cluster_subsets, named_subsets, target_subsets
 
 __all__ = ["probe", "probe_samples"]
 
@@ -29,7 +33,13 @@ _MODELS = (
 
 
 def probe(
-    model: Any, X: Any, y: Any, *, layer: str | int | None = None, sample_weight: ArrayLike | None = None
+    model: Any,
+    X: Any,
+    y: Any,
+    *,
+    layer: str | int | None = None,
+    sample_weight: ArrayLike | None = None,
+    subsets: ArrayLike | None = None,
 ) -> ProbeRecord:
     """Measure what each expert of a model does, alone and together.
 
@@ -50,6 +60,12 @@ def probe(
         Name or position of one mixture where the model has several; default: the first. The mixtures of an estimator
         with `n_estimators` are numbered from 0.
     sample_weight : array, shape (N,), optional
+    subsets : {"clusters", "target"} or array, shape (N,), optional
+        What narrow vision and `ProbeRecord.composition` tell apart: up to five clusters of the inputs, as
+        `cluster_subsets` finds them, or up to five ranges of the target; or the name of each sample's own subset.
+        Default: classes, and in regression clusters of the inputs. These stand for classes because the gate divides
+        the samples by their inputs, so that an expert's vision is narrow in these; two samples of one target may have
+        nothing else in common. Where inputs are no numbers, ranges of the target take their place.
 
     Returns
     -------
@@ -58,9 +74,9 @@ def probe(
     Raises
     ------
     InvalidParameterError
-        When nothing is known of such a model, or it has no such layer.
+        When nothing is known of such a model, or it has no such layer, or its samples have no such subsets.
     DataError
-        When samples, targets or weights do not fit.
+        When samples, targets, weights or subsets do not fit.
 
     Examples
     --------
@@ -71,7 +87,10 @@ def probe(
     >>> record.matrix.shape, record.own_domain > 0.9
     ((4, 4), True)
     """
-    return probe_samples(_probeable(model).members_on(X, y, layer=layer), sample_weight)
+    samples = _probeable(model).members_on(X, y, layer=layer)
+    if subsets is not None:
+        samples = replace(samples, subsets=_subsets(subsets, samples, y))
+    return probe_samples(samples, sample_weight)
 
 
 def probe_samples(samples: ProbedSamples, sample_weight: ArrayLike | None = None) -> ProbeRecord:
@@ -89,13 +108,15 @@ def probe_samples(samples: ProbedSamples, sample_weight: ArrayLike | None = None
     weight = _checked_weight(sample_weight, len(y))
     if outputs.experts.shape[0] != len(y):
         raise DataError(f"y: {len(y)} targets for {outputs.experts.shape[0]} samples")
+    domains = dominating_experts(outputs.weights)
     of_experts, of_mixture = probe_statistic(outputs, y, task, weight), resampled_score(outputs.mixture, y, task)
+    of_losses = None if samples.losses is None else loss_statistic(samples.losses, domains)
 
     def statistic(counts: Floats) -> Measures:
-        return {**of_experts(counts), "score": of_mixture(counts * weight)}
+        measures = of_experts(counts) | {"score": of_mixture(counts * weight)}
+        return measures if of_losses is None else measures | of_losses(counts * weight)
 
     measures = {name: value[0] for name, value in statistic(np.ones((1, len(y)))).items()}
-    domains = dominating_experts(outputs.weights)
     return ProbeRecord(
         task=task,
         domains=domains,
@@ -105,9 +126,11 @@ def probe_samples(samples: ProbedSamples, sample_weight: ArrayLike | None = None
         routing_accuracy=float(measures["routing_accuracy"]),
         oracle=float(measures["oracle"]),
         score=float(measures["score"]),
+        **{name: measures.get(name) for name in LOG_LOSSES},
         errors={name: float(measures[name]) for name in ERRORS},
         similarity=expert_similarity(outputs.experts, task, sample_weight=weight),
         subsets=samples.subsets.names,
+        subset_kind=samples.subsets.kind,
         composition=samples.subsets.composition(domains, outputs.weights.shape[-1], weight),
         narrow_vision=Vision.of(samples.task_norms, samples.whole_norms, samples.subsets, samples.alpha, weight),
         # The same samples give the same intervals: nothing of the record is left to chance.
@@ -127,6 +150,22 @@ def _probeable(model: Any) -> Probeable:
     if isinstance(model, Sequence) and model and all(isinstance(part, torch.nn.Module) for part in model):
         return Ensemble(model)
     raise InvalidParameterError("model", type(model).__name__, _MODELS)
+
+
+def _subsets(asked: ArrayLike, samples: ProbedSamples, y: Any) -> Subsets:
+    if not isinstance(asked, str):
+        named = named_subsets(asked)
+        if len(named.codes) != len(samples.y):
+            raise DataError(f"subsets: {len(named.codes)} labels for {len(samples.y)} samples")
+        return named
+    known: dict[str, Callable[[], Subsets]] = {}
+    if samples.inputs is not None:
+        known["clusters"] = partial(cluster_subsets, samples.inputs)
+    if samples.task == "regression":
+        known["target"] = partial(target_subsets, y)
+    if asked not in known:
+        raise InvalidParameterError("subsets", asked, ", ".join([*known, "an array with a label for every sample"]))
+    return known[asked]()
 
 
 def _checked_weight(sample_weight: ArrayLike | None, n_samples: int) -> Floats:

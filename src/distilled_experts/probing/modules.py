@@ -6,7 +6,7 @@ Legend: N samples · R rows that the layer routes (N, or several of each sample)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,13 +16,23 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from distilled_experts.errors import DataError, InvalidParameterError
-from distilled_experts.layers import Experts, MixtureOfExperts, Routing
+from distilled_experts.functional import mutual_distillation
+from distilled_experts.layers import Experts, MixtureOfExperts, Routing, StackedExperts
 from distilled_experts.layers.forcing import forced_expert, forced_routing, recorded_calls
 from distilled_experts.probing.attribution import ExpertFunction
 from distilled_experts.probing.domains import dominating_experts
+from distilled_experts.probing.losses import ExpertLosses
+from distilled_experts.probing.narrow_vision import two_layer_gradient_norms
 from distilled_experts.probing.outputs import ExpertOutputs
 from distilled_experts.probing.protocol import ProbedSamples, choose_layer
-from distilled_experts.probing.torch_models import arrays_of, evaluating, inputs_for, predictions, targets_of
+from distilled_experts.probing.torch_models import (
+    arrays_of,
+    evaluating,
+    inputs_for,
+    numbers_of,
+    predictions,
+    targets_of,
+)
 
 __all__ = ["MixtureModule"]
 
@@ -41,9 +51,14 @@ class MixtureModule:
     Parameters
     ----------
     module : torch.nn.Module
-        Returns class scores or targets, or a record with them as ``output`` or ``logits``.
+        Returns class scores, whose softmax gives probabilities, or targets, or a record with them as ``output`` or
+        ``logits``.
     classifies : bool
         Whether they are class scores; asked for by `attention` alone, `probe` sees it from the targets.
+    alpha : float, optional
+        Strength of distillation in training, where the layer distils: for narrow vision of the whole loss.
+    narrow_vision : bool
+        Whether to measure what the experts learn from, which is what takes time.
 
     Examples
     --------
@@ -62,19 +77,36 @@ class MixtureModule:
 
     module: nn.Module
     classifies: bool = True
+    alpha: float | None = None
+    narrow_vision: bool = True
 
     def members_on(self, X: Any, y: Any, *, layer: str | int | None = None) -> ProbedSamples:
-        """Outputs of every expert of one mixture, and gradient norms of the task loss where rows are samples."""
+        """Outputs of every expert of one mixture, and gradient norms where rows are samples."""
         names, position, mixture = self._mixture(layer)
         x = inputs_for(self.module, X)
         with evaluating(self.module):
             parts = [_outputs(self.module, mixture, rows) for rows in x.split(_ROWS)]
             outputs = ExpertOutputs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-            target, task, subsets = targets_of(y, outputs.mixture.shape[-1])
+            inputs = numbers_of(x, len(outputs.mixture))
+            target, task, subsets = targets_of(y, outputs.mixture.shape[-1], inputs)
             if len(target) != len(outputs.mixture):
                 raise DataError(f"y: {len(target)} targets for {len(outputs.mixture)} predictions")
-            norms = _task_norms(self.module, mixture, x, target) if len(x) == len(target) else None
-        return ProbedSamples(outputs, target, task, subsets, norms, layer=names[position], layers=names)
+            measured = self.narrow_vision and len(x) == len(target)
+            found = _gradient_norms(self.module, mixture, x, target, self.alpha) if measured else None
+        task_norms, whole_norms = (None, None) if found is None else found
+        return ProbedSamples(
+            outputs,
+            target,
+            task,
+            subsets,
+            task_norms,
+            whole_norms,
+            alpha=self.alpha,
+            layer=names[position],
+            layers=names,
+            losses=ExpertLosses.of_scores(outputs, target) if task == "classification" else None,
+            inputs=inputs,
+        )
 
     def expert_function(self, X: Any, *, layer: str | int | None = None) -> ExpertFunction:
         """The experts of one mixture, each alone in the whole module, as a function of its input; for `attention`."""
@@ -136,24 +168,36 @@ def _by_sample(weights_RE: Tensor, n_samples: int) -> Tensor:
     return weights_RE.reshape(n_samples, -1, weights_RE.shape[-1]).mean(1)
 
 
-def _task_norms(
-    module: nn.Module, mixture: MixtureOfExperts, x: Tensor, target: NDArray[np.generic]
-) -> NDArray[np.float64] | None:
-    """Norms (N, E) of the gradients of the samples' task losses; None where the layer routes several rows of one."""
-    parts = []
+class _Gradients(NamedTuple):
+    """Input (R, d_in) of the experts, and gradients (R, E, d_out) of the summed losses by what they return."""
+
+    inputs: Tensor
+    task: Tensor
+    whole: Tensor | None
+
+
+def _gradient_norms(
+    module: nn.Module, mixture: MixtureOfExperts, x: Tensor, target: NDArray[np.generic], alpha: float | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None] | None:
+    """Norms (N, E) of the gradients of the samples' losses, the task's and the whole; None for several rows each."""
+    task, whole = [], []
     for rows, truth in zip(x.split(_ROWS), torch.from_numpy(target).split(_ROWS), strict=True):
-        inputs, upstream = _upstream(module, mixture, rows, truth.to(x.device))
-        if len(inputs) != len(rows):
+        found = _gradients(module, mixture, rows, truth.to(x.device), alpha)
+        if len(found.inputs) != len(rows):
             return None
-        parts.append(_norms(mixture.experts, inputs, upstream))
-    return np.concatenate(parts)
+        task.append(_norms(mixture.experts, found.inputs, found.task))
+        if found.whole is not None:
+            whole.append(_norms(mixture.experts, found.inputs, found.whole))
+    return np.concatenate(task), np.concatenate(whole) if whole else None
 
 
 @torch.enable_grad()
-def _upstream(module: nn.Module, mixture: MixtureOfExperts, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Input (R, d_in) of the experts, and gradient (R, E, d_out) of the summed losses by what they return."""
+def _gradients(
+    module: nn.Module, mixture: MixtureOfExperts, x: Tensor, target: Tensor, alpha: float | None
+) -> _Gradients:
     inputs: list[Tensor] = []
     outputs: list[Tensor] = []
+    routings: list[Routing] = []
 
     def leaf(_: object, arguments: tuple[Tensor], output: Tensor) -> Tensor:
         inputs.append(arguments[0].detach())
@@ -162,6 +206,7 @@ def _upstream(module: nn.Module, mixture: MixtureOfExperts, x: Tensor, target: T
 
     def all_experts(rows: Tensor) -> Routing:
         routing: Routing = mixture.gate(rows)
+        routings.append(routing)
         return Routing(routing.scores, routing.dense_weights())
 
     handle = mixture.experts.register_forward_hook(leaf)
@@ -174,11 +219,32 @@ def _upstream(module: nn.Module, mixture: MixtureOfExperts, x: Tensor, target: T
         loss = (prediction - target.to(prediction.dtype)).square().mean(-1).sum()
     else:
         loss = F.cross_entropy(prediction, target, reduction="sum")
-    return inputs[0], torch.autograd.grad(loss, outputs)[0]
+    (task,) = torch.autograd.grad(loss, outputs)
+    whole = None if alpha is None else task + alpha * _alike(mixture, outputs[0], routings[0])
+    return _Gradients(inputs[0], task, whole)
 
 
-def _norms(experts: Experts, x_ND: Tensor, upstream_NEC: Tensor) -> NDArray[np.float64]:
+def _alike(mixture: MixtureOfExperts, outputs_NED: Tensor, routing: Routing) -> Tensor:
+    """Gradient (N, E, D) of the summed distillation losses of the samples by what the active experts return."""
+    loss = mutual_distillation(
+        outputs_NED,
+        routing.dense_weights(),
+        mask=None if mixture.scope == "all" else routing.mask(),
+        distance=mixture.distance,
+        teacher=mixture.teacher,
+        weighting=mixture.weighting,
+        detach_teacher=mixture.detach_teacher,
+        temperature=mixture.temperature,
+        pair_scale=mixture.pair_scale,
+    )
+    (gradient,) = torch.autograd.grad(loss * len(outputs_NED), outputs_NED)
+    return gradient
+
+
+def _norms(experts: StackedExperts, x_ND: Tensor, upstream_NEC: Tensor) -> NDArray[np.float64]:
     """Norm of each sample's gradient by all parameters of each expert, ``(N, E)``."""
+    if isinstance(experts, Experts) and experts.activation == "relu" and experts.up_bias is not None:
+        return _closed_norms(experts, experts.up_bias, x_ND, upstream_NEC)
     parameters = {name: p.detach() for name, p in experts.named_parameters()}
 
     def pulled(weights: dict[str, Tensor], x_D: Tensor, upstream_EC: Tensor) -> Tensor:
@@ -188,3 +254,11 @@ def _norms(experts: Experts, x_ND: Tensor, upstream_NEC: Tensor) -> NDArray[np.f
     gradients = vmap(grad(pulled), in_dims=(None, 0, 0), chunk_size=_GRADIENTS)(parameters, x_ND, upstream_NEC)
     square = sum(g.double().flatten(2).square().sum(-1) for g in gradients.values())
     return arrays_of(torch.as_tensor(square).sqrt())
+
+
+@torch.no_grad()
+def _closed_norms(experts: Experts, up_bias: Tensor, x_ND: Tensor, upstream_NEC: Tensor) -> NDArray[np.float64]:
+    """The same for the experts of most mixtures, without a gradient of full size for every sample."""
+    hidden = F.linear(x_ND, experts.up.flatten(0, 1), up_bias.flatten()).relu()
+    hidden_NEH = hidden.unflatten(1, experts.up.shape[:2])
+    return two_layer_gradient_norms(*map(arrays_of, (upstream_NEC, x_ND, hidden_NEH, experts.down)))

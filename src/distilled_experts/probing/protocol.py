@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distilled_experts.errors import InvalidParameterError
+from distilled_experts.probing.losses import ExpertLosses
 from distilled_experts.probing.outputs import ExpertOutputs
 from distilled_experts.probing.subsets import Subsets
 
@@ -28,7 +29,7 @@ class ProbedSamples:
         In the units of the outputs.
     task : {"classification", "regression"}
     subsets : Subsets
-        Classes, or ranges of the target.
+        Classes, or where there are none `regression_subsets`.
     task_norms, whole_norms : array, shape (N, E), optional
         Norms of each sample's gradient by the parameters of each member, of the task loss alone and of the whole
         training loss.
@@ -38,6 +39,10 @@ class ProbedSamples:
         The mixture that was probed, where a model has several.
     layers : tuple of str
         All mixtures of the model.
+    losses : ExpertLosses, optional
+        Log losses, of classes.
+    inputs : array, shape (N, D), optional
+        The samples as the model sees them, where they are numbers.
     """
 
     outputs: ExpertOutputs
@@ -49,6 +54,8 @@ class ProbedSamples:
     alpha: float | None = None
     layer: str | None = None
     layers: tuple[str, ...] = ()
+    losses: ExpertLosses | None = None
+    inputs: NDArray[np.floating] | None = None
 
 
 @runtime_checkable

@@ -1,11 +1,10 @@
 """The record of a probed mixture.
 
-Shape suffixes: N samples · E experts · S subsets (classes, or ranges of the target).
+Shape suffixes: N samples · E experts · S subsets (classes, or others of the samples).
 """
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distilled_experts.probing.bootstrap import Interval
+from distilled_experts.probing.html_table import html_table
+from distilled_experts.probing.losses import LOG_LOSSES
 from distilled_experts.probing.narrow_vision import NarrowVision, narrow_vision
 from distilled_experts.probing.plain import plain_numbers
 from distilled_experts.probing.similarity import ExpertSimilarity
@@ -23,7 +24,7 @@ __all__ = ["ProbeRecord", "Vision"]
 Norms = NDArray[np.float64]
 
 ERRORS = ("gate_error", "expert_error", "combination_error")
-PERPLEXITIES = ("perplexity", "own_domain_perplexity", "perplexity_matrix")
+PERPLEXITIES = {loss.replace("log_loss", "perplexity"): loss for loss in LOG_LOSSES}
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,9 @@ class ProbeRecord:
     similarity : ExpertSimilarity
         CKA, agreement, and the alarm.
     subsets : tuple of str, length S
-        Names of the classes, or of ranges of the target.
+        Names of the classes, or of other subsets.
+    subset_kind : str
+        What a subset is: "class", "cluster of the inputs", "range of the target" or "subset".
     composition : array, shape (E, S)
         Samples of each subset in each domain, counted by their weights.
     narrow_vision : Vision or None
@@ -95,11 +98,13 @@ class ProbeRecord:
         The mixture that was probed, where the model has several.
     layers : tuple of str
         All mixtures of the model.
-    perplexity, own_domain_perplexity : float or None
-        Of the mixture, and of each token's dominating expert alone: the exponential of the mean loss. None where
-        samples are no tokens.
-    perplexity_matrix : array, shape (E, E), or None
-        Perplexity of expert i (row) alone on domain j (column).
+    log_loss, own_domain_log_loss : float or None
+        Of the mixture, and of each sample's dominating expert alone, in nats; probabilities of zero count as in
+        `log_losses`. None in regression; NaN where a member names a class and gives no probability.
+    log_loss_matrix : array, shape (E, E), or None
+        Log loss of expert i (row) alone on domain j (column); NaN where the domain is empty.
+    answers : array, shape (N,), or None
+        Type of every predicted token's answer, as a position in `ANSWER_TYPES`. None where samples are no tokens.
 
     Notes
     -----
@@ -110,11 +115,12 @@ class ProbeRecord:
          "metric": "accuracy" | "r2",
          "samples": N, "experts": E, "layer": str | None, "layers": [str],
          "score": measure, "own_domain": measure, "routing_accuracy": measure, "oracle": measure,
+         "log_loss": None | measure, "own_domain_log_loss": None | measure, "log_loss_matrix": None | measure [E][E],
          "perplexity": None | measure, "own_domain_perplexity": None | measure,
          "perplexity_matrix": None | measure [E][E],
          "errors": {"gate_error": measure, "expert_error": measure, "combination_error": measure},
          "shares": measure [E], "matrix": measure [E][E],
-         "subsets": [S] of str, "composition": [E][S],
+         "subsets": [S] of str, "subset_kind": str, "composition": [E][S],
          "similarity": {"cka": [E][E], "agreement": [E][E], "mean_cka": x, "mean_agreement": x, "threshold": 0.95,
                         "homogenised": bool, "warning": str | None},
          "narrow_vision": None | {"alpha": x | None, "sizes": [S], "task": {"index": x, "shares": [S][E]},
@@ -139,9 +145,26 @@ class ProbeRecord:
     intervals: dict[str, Interval]
     layer: str | None = None
     layers: tuple[str, ...] = ()
-    perplexity: float | None = None
-    own_domain_perplexity: float | None = None
-    perplexity_matrix: NDArray[np.float64] | None = None
+    log_loss: float | None = None
+    own_domain_log_loss: float | None = None
+    log_loss_matrix: NDArray[np.float64] | None = None
+    subset_kind: str = "class"
+    answers: NDArray[np.int64] | None = None
+
+    @property
+    def perplexity(self) -> float | None:
+        """Of the mixture, for tokens: the exponential of the log loss. None where samples are no tokens."""
+        return float(_exp(self.log_loss)) if self.task == "language" else None
+
+    @property
+    def own_domain_perplexity(self) -> float | None:
+        """Of each token's dominating expert alone."""
+        return float(_exp(self.own_domain_log_loss)) if self.task == "language" else None
+
+    @property
+    def perplexity_matrix(self) -> NDArray[np.float64] | None:
+        """Of expert i (row) alone on domain j (column), ``(E, E)``."""
+        return _exp(self.log_loss_matrix) if self.task == "language" else None
 
     @property
     def own_domain_by_expert(self) -> NDArray[np.float64]:
@@ -160,38 +183,38 @@ class ProbeRecord:
             "layer": self.layer,
             "layers": list(self.layers),
             **{name: self._measure(name) for name in ("score", "own_domain", "routing_accuracy", "oracle")},
-            **{name: None if self.perplexity is None else self._measure(name) for name in PERPLEXITIES},
+            **{name: self._measure(name) for name in LOG_LOSSES},
+            **{name: self._perplexity(loss) for name, loss in PERPLEXITIES.items()},
             "errors": {name: self._measure(name) for name in ERRORS},
             **{name: self._measure(name) for name in ("shares", "matrix")},
             "subsets": list(self.subsets),
+            "subset_kind": self.subset_kind,
             "composition": plain_numbers(self.composition),
             "similarity": _similarity(self.similarity),
             "narrow_vision": None if self.narrow_vision is None else _vision(self.narrow_vision),
         }
 
-    def _measure(self, name: str) -> dict[str, Any]:
+    def _measure(self, name: str) -> dict[str, Any] | None:
         value = self.errors[name] if name in ERRORS else getattr(self, name)
+        if value is None:
+            return None
         interval = self.intervals[name]
         numbers = {"value": value, "low": interval.low, "high": interval.high}
         return {end: plain_numbers(number) for end, number in numbers.items()}
 
+    def _perplexity(self, loss: str) -> dict[str, Any] | None:
+        measure = self._measure(loss) if self.task == "language" else None
+        return None if measure is None else {end: plain_numbers(_exp(number)) for end, number in measure.items()}
+
     def _repr_html_(self) -> str:
         """A table for notebooks: a row an expert, a column a domain."""
-        metric = "R²" if self.task == "regression" else "accuracy"
-        perplexity = "" if self.perplexity is None else f"; perplexity {_shown(self.perplexity)}"
-        if self.own_domain_perplexity is not None:
-            perplexity += f", on the own domain {_shown(self.own_domain_perplexity)}"
-        experts = range(len(self.shares))
-        head = _row("th", ["", *(f"domain {j}" for j in experts)])
-        rows = [_row("td", ["share of samples", *(f"{share:.1%}" for share in self.shares)])]
-        rows += [_row("td", [f"expert {i} alone, {metric}", *map(_shown, self.matrix[i])]) for i in experts]
-        caption = (
-            f"{metric} {_shown(self.score)}; on the own domain {_shown(self.own_domain)}; "
-            f"routing accuracy {_shown(self.routing_accuracy)}; oracle {_shown(self.oracle)}{perplexity}"
-        )
-        warning = self.similarity.warning()
-        note = f"<p>{html.escape(warning)}</p>" if warning else ""
-        return f"<table><caption>{caption}</caption>{head}{''.join(rows)}</table>{note}"
+        return html_table(self.to_dict())
+
+
+def _exp(values: Any) -> NDArray[np.float64]:
+    """Exponential; NaN for None, and infinite where it is larger than numbers can be."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(np.asarray(values, dtype=np.float64)))
 
 
 def _similarity(similarity: ExpertSimilarity) -> dict[str, Any]:
@@ -213,11 +236,3 @@ def _vision(vision: Vision) -> dict[str, Any]:
             for loss, found in losses.items()
         },
     }
-
-
-def _row(cell: str, texts: list[str]) -> str:
-    return f"<tr>{''.join(f'<{cell}>{text}</{cell}>' for text in texts)}</tr>"
-
-
-def _shown(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.3f}"

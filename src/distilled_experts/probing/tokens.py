@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from distilled_experts.errors import DataError
 from distilled_experts.probing.bootstrap import Measures, Statistic, bootstrap_intervals
+from distilled_experts.probing.flow import answer_types
+from distilled_experts.probing.losses import LOG_LOSSES
 from distilled_experts.probing.record import ERRORS, ProbeRecord, Vision
 from distilled_experts.probing.similarity import answer_agreement, similarity_of
 from distilled_experts.probing.subsets import Subsets
@@ -43,7 +45,7 @@ class ProbedTokens:
     sequences : array, shape (N,)
         Number of each token's sequence, from 0. Tokens of one sequence are drawn together.
     subsets : Subsets
-        Classes of the tokens.
+        Classes of the tokens, or of the M tokens of a source that the experts see instead.
     cka : array, shape (E, E)
         Linear CKA of what the experts say, as from `linear_cka`.
     vision : Vision, optional
@@ -51,6 +53,8 @@ class ProbedTokens:
         The mixture that was probed.
     layers : tuple of str
         All mixtures of the model.
+    seen_domains : array, shape (M,), optional
+        Dominating expert of every token of a source. Default: `domains`, where the classes are of predicted tokens.
     """
 
     tokens: Integers
@@ -65,10 +69,11 @@ class ProbedTokens:
     vision: Vision | None = None
     layer: str | None = None
     layers: tuple[str, ...] = ()
+    seen_domains: NDArray[np.int64] | None = None
 
 
 def probe_predictions(probed: ProbedTokens) -> ProbeRecord:
-    """The measures of `probe` for predicted tokens, and perplexities; intervals by resampling sequences.
+    """The measures of `probe` for predicted tokens; intervals by resampling sequences.
 
     Raises
     ------
@@ -90,6 +95,7 @@ def probe_predictions(probed: ProbedTokens) -> ProbeRecord:
     if not len(probed.tokens):
         raise DataError("batches: no tokens that are predicted and known")
     statistic, n_sequences = token_statistic(probed), int(probed.sequences.max()) + 1
+    seen = probed.domains if probed.seen_domains is None else probed.seen_domains
     measures = {name: value[0] for name, value in statistic(np.ones((1, n_sequences))).items()}
     return ProbeRecord(
         task="language",
@@ -100,18 +106,18 @@ def probe_predictions(probed: ProbedTokens) -> ProbeRecord:
         routing_accuracy=float(measures["routing_accuracy"]),
         oracle=float(measures["oracle"]),
         score=float(measures["score"]),
-        perplexity=float(measures["perplexity"]),
-        own_domain_perplexity=float(measures["own_domain_perplexity"]),
-        perplexity_matrix=measures["perplexity_matrix"],
+        **{name: measures[name] for name in LOG_LOSSES},
         errors={name: float(measures[name]) for name in ERRORS},
         similarity=similarity_of(probed.cka, answer_agreement(probed.experts)),
         subsets=probed.subsets.names,
-        composition=probed.subsets.composition(probed.domains, probed.experts.shape[-1]),
+        subset_kind=probed.subsets.kind,
+        composition=probed.subsets.composition(seen, probed.experts.shape[-1]),
         narrow_vision=probed.vision,
         # The same tokens give the same intervals: nothing of the record is left to chance.
         intervals=bootstrap_intervals(statistic, n_sequences, np.random.default_rng(0)),
         layer=probed.layer,
         layers=probed.layers,
+        answers=answer_types(probed.experts == probed.tokens[:, None], probed.mixture == probed.tokens, probed.domains),
     )
 
 
@@ -134,7 +140,7 @@ def token_statistic(probed: ProbedTokens) -> Statistic:
         drawn = {name: np.tensordot(counts_RG, columns, 1) for name, columns in sums.items()}
         n, members = drawn["n"], drawn["members"]
         own = {name: np.trace(drawn[name], axis1=-2, axis2=-1) for name in ("hits", "losses")}
-        with np.errstate(invalid="ignore", over="ignore"):  # an empty domain has no score
+        with np.errstate(invalid="ignore"):  # an empty domain has no score
             return {
                 "shares": members / n[:, None],
                 "matrix": drawn["hits"] / members[:, None],
@@ -143,9 +149,9 @@ def token_statistic(probed: ProbedTokens) -> Statistic:
                 "score": drawn["mixture_hits"] / n,
                 "oracle": drawn["some"] / n,
                 **{name: drawn[name] / n for name in ERRORS},
-                "perplexity": np.exp(drawn["mixture_losses"] / n),
-                "own_domain_perplexity": np.exp(own["losses"] / n),
-                "perplexity_matrix": np.exp(drawn["losses"] / members[:, None]),
+                "log_loss": drawn["mixture_losses"] / n,
+                "own_domain_log_loss": own["losses"] / n,
+                "log_loss_matrix": drawn["losses"] / members[:, None],
             }
 
     return statistic

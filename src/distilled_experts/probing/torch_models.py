@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from distilled_experts.errors import DataError
-from distilled_experts.probing.subsets import Subsets, class_subsets, target_subsets
+from distilled_experts.probing.subsets import Subsets, class_subsets, regression_subsets
 
-__all__ = ["arrays_of", "evaluating", "inputs_for", "predictions", "targets_of"]
+__all__ = ["arrays_of", "evaluating", "inputs_for", "numbers_of", "predictions", "targets_of"]
 
 
 @contextmanager
@@ -48,8 +48,16 @@ def predictions(module: nn.Module, x: Tensor) -> Tensor:
     return returned if returned.ndim > 1 else returned.unsqueeze(-1)
 
 
-def targets_of(y: Any, n_outputs: int) -> tuple[NDArray[np.generic], str, Subsets]:
-    """Targets as ``(N,)`` codes or ``(N, C)`` numbers, the task that they mean, and their subsets."""
+def numbers_of(x: Tensor, n_samples: int) -> NDArray[np.floating] | None:
+    """Inputs as one row a sample (N, D); None where they are whole numbers, which name things, or do not divide."""
+    divides = x.is_floating_point() and n_samples and x.numel() % n_samples == 0
+    return x.detach().cpu().float().reshape(n_samples, -1).numpy() if divides else None
+
+
+def targets_of(
+    y: Any, n_outputs: int, inputs: NDArray[np.floating] | None = None
+) -> tuple[NDArray[np.generic], str, Subsets]:
+    """Targets as ``(N,)`` codes or ``(N, C)`` numbers, the task that they mean, and the subsets of the samples."""
     target = arrays_of(y) if isinstance(y, Tensor) else np.asarray(y)
     if target.dtype.kind in "iub":
         codes = target.reshape(-1).astype(np.int64)
@@ -59,7 +67,7 @@ def targets_of(y: Any, n_outputs: int) -> tuple[NDArray[np.generic], str, Subset
     if target.dtype.kind != "f":
         raise DataError(f"y: {target.dtype} values; class codes from 0 or numbers are needed")
     target = target.reshape(-1, n_outputs)
-    return target, "regression", target_subsets(target[:, 0] if n_outputs == 1 else target)
+    return target, "regression", regression_subsets(inputs, target)
 
 
 def arrays_of(values: Tensor) -> NDArray[Any]:

@@ -16,7 +16,7 @@ from distilled_experts.errors import TrainingError
 from distilled_experts.functional import Schedule, combine, schedule_factor
 from distilled_experts.layers.checks import extra_experts
 from distilled_experts.transformers.forward_pass import ForwardPass
-from distilled_experts.transformers.mixtures import Mixture, Routing
+from distilled_experts.transformers.mixtures import Mixture, Routing, counted_tokens
 from distilled_experts.transformers.monitor import MixtureMonitor
 from distilled_experts.transformers.passes import ModelPasses
 
@@ -128,14 +128,10 @@ class Distillation:
         """Mixture (T, D) and distillation loss () of what the compared experts said."""
         forward_pass = self.pass_of(mixture)
         assert forward_pass is not None
-        n_tokens = len(said_TCD)
-        counted = forward_pass.tokens.weight(mixture.side, n_tokens)
-        if routing.kept is not None:
-            served = routing.kept.any(-1)
-            counted = served if counted is None else counted & served
+        counted = counted_tokens(mixture, routing, forward_pass.tokens)
         output_TD, loss = combine(said_TCD, routing.weights, routing.kept, sample_weight=counted, **self.options)
         assert loss is not None
-        loss = forward_pass.tokens.per_label(loss, counted, n_tokens)
+        loss = forward_pass.tokens.per_label(loss, counted, len(said_TCD))
         if self.monitors:
             number = next(i for i, one in self.mixtures.items() if one is mixture)
             self.monitors[number].observe(forward_pass.tokens, loss, counted, routing, said_TCD)

@@ -17,6 +17,7 @@ _ADAPTED: dict[str, type[Mixture]] = {
     "JetMoeMoE": JetMoeMixture,
     "Llama4TextMoe": Llama4Mixture,
     "NllbMoeExperts": SlotMixture,
+    "Step3p7Experts": ExpertsMixture,
     "SwitchTransformersExperts": OneHotMixture,
 }
 # What a class may be called that looks like a mixture, and is none that can be attached to.

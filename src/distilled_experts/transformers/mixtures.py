@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 from distilled_experts.errors import InvalidParameterError
 from distilled_experts.layers.checks import extra_experts
 from distilled_experts.transformers.forward_pass import ForwardPass
-from distilled_experts.transformers.tokens import Side
+from distilled_experts.transformers.tokens import Side, Tokens
 
 
 class Routing(NamedTuple):
@@ -78,7 +78,7 @@ class Mixture(ABC):
 
     @property
     def side(self) -> Side:
-        """Where in an encoder-decoder: ``"encoder"`` or ``"decoder"``."""
+        """Which of the batch's tokens it gets."""
         return side_of(self.name)
 
 
@@ -95,6 +95,17 @@ class Distiller(Protocol):
         """Mixture (T, D) and distillation loss () of what the compared experts said."""
 
 
+def counted_tokens(mixture: Mixture, routing: Routing, tokens: Tokens) -> Tensor | None:
+    """Mask (T) of a mixture's tokens that are no padding, and that some expert had room for; None: all."""
+    counted = tokens.weight(mixture.side, len(routing.indices))
+    if routing.kept is None:
+        return counted
+    served = routing.kept.any(-1)
+    return served if counted is None else counted & served
+
+
 def side_of(name: str) -> Side:
-    """Tell where in an encoder-decoder a module of this name is."""
-    return "encoder" if "encoder" in name.split(".") else "decoder"
+    """Tell which of a batch's tokens a module of this name gets."""
+    parts = name.split(".")
+    kinds: dict[str, Side] = {"encoder": "encoder", "text_moe": "text", "vision_moe": "vision"}
+    return next((side for part, side in kinds.items() if part in parts), "decoder")

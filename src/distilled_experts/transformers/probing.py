@@ -69,7 +69,8 @@ def probe_tokens(
         resampling sequences. Predictions of experts agree where they name the same token; CKA is that of what they
         say, on the first tokens. Narrow vision counts each token's own part in the gradient of its batch, as
         `transformers.token_gradients.gradient_norms` says: on attached models also of the whole loss, with α before
-        any schedule. It is None in the encoders of these, and where experts are not described by the experts interface.
+        any schedule. In the encoder of an encoder-decoder, classes, composition and narrow vision are those of the
+        source's tokens, of which none is predicted. Narrow vision is None where the experts' weights cannot be read.
 
     Raises
     ------
@@ -103,7 +104,7 @@ def probe_tokens(
     if not parts:
         raise DataError("batches: no tokens that are predicted and known")
     arrays = _together(parts)
-    classes = _classes(arrays["tokens"], subsets)
+    classes = _classes(arrays.pop("seen"), subsets)
     vision = Vision.of(arrays.pop("task_norms"), arrays.pop("whole_norms"), classes, probe.alpha)
     cka = linear_cka(np.concatenate(probe.said))
     return probe_predictions(

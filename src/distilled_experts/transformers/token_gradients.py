@@ -1,22 +1,22 @@
 """What each expert learns from single tokens: norms of the gradients that they send to it.
 
-Legend: T tokens, C compared experts, E experts, D width of the model, R tokens of one expert, H hidden units.
+Legend: T tokens, C compared experts, E experts, D width of the model, R tokens of one expert, P ways of gradients.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeGuard
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from distilled_experts.functional import combine
 from distilled_experts.transformers.distillation import Distillation
-from distilled_experts.transformers.experts_interface import ExpertsMixture
-from distilled_experts.transformers.forcing import call_arguments
-from distilled_experts.transformers.mixtures import Mixture, Routing
+from distilled_experts.transformers.feed_forwards import FeedForward, feed_forwards
+from distilled_experts.transformers.forcing import call_arguments, recorded_routing
+from distilled_experts.transformers.mixtures import Mixture, Routing, counted_tokens
+from distilled_experts.transformers.other_mixtures import Llama4Mixture
 from distilled_experts.transformers.tokens import Tokens
 
 
@@ -27,21 +27,19 @@ class GradientNorms(NamedTuple):
     whole: Tensor | None
 
 
-class _Said(NamedTuple):
-    """What the experts of one call say about its tokens, and how alike it is."""
+class _Call(NamedTuple):
+    """One call of a mixture: its tokens, its experts, and the mixture that it gave, from where gradients come."""
 
     hidden_TD: Tensor
-    routing: Routing
-    outputs_TCD: Tensor
-    distillation: Tensor | None
+    experts: list[FeedForward]
+    output: Tensor
 
 
-def has_gradient_norms(mixture: Mixture) -> TypeGuard[ExpertsMixture]:
-    """Whether the experts are two linear maps and an activation, of the form that the experts interface describes."""
-    layer = mixture.layer
-    if not (isinstance(mixture, ExpertsMixture) and hasattr(layer, "is_transposed")) or layer.has_post_expert_norm:
-        return False
-    return all(isinstance(getattr(layer, name, None), Tensor) for name in _map_names(layer))
+class _Way(NamedTuple):
+    """A way on which gradients reach the experts: what goes into them, and what their outputs receive (T, C, D)."""
+
+    inputs_TCD: Tensor
+    upstream_TCD: Tensor
 
 
 def distillation_strength(mixture: Mixture, distillation: Distillation | None) -> float | None:
@@ -52,21 +50,21 @@ def distillation_strength(mixture: Mixture, distillation: Distillation | None) -
 
 
 def gradient_norms(
-    mixture: ExpertsMixture, loss: Callable[[], Tensor], tokens: Tokens, distillation: Distillation | None = None
+    mixture: Mixture, loss: Callable[[], Tensor], tokens: Tokens, distillation: Distillation | None = None
 ) -> GradientNorms:
     r"""Norm of the gradient that each token of a mixture sends to the parameters of each expert.
 
     A token's part in the gradient of the whole batch is what comes through its own row of the mixture: of the last
-    mixture, the gradient of the token's own loss; of lower ones, attention carries the losses of later tokens to it,
-    too. One backward pass as far as the mixture gives what the experts' outputs receive, and a gradient by a weight is
-    an outer product, whose norm is the product of two norms.
+    mixture, the gradient of the token's own loss; of lower ones, attention carries the losses of other tokens to it,
+    too, and in an encoder nothing but these. One backward pass as far as the mixture gives what its rows receive, and a
+    gradient by a weight is an outer product, whose norm is the product of two norms.
 
     Source: Goodfellow, Efficient Per-Example Gradient Computations, 2015, arXiv 1510.01799.
 
     Parameters
     ----------
-    mixture : ExpertsMixture
-        One that `has_gradient_norms`, of a model in evaluation.
+    mixture : Mixture
+        Of a model in evaluation.
     loss : callable
         Runs the model, and gives the sum of the tokens' task losses.
     tokens : Tokens
@@ -74,94 +72,101 @@ def gradient_norms(
     distillation : Distillation, optional
         What is attached to the model.
     """
-    found: list[_Said] = []
+    call, routing, received_TD = _received(mixture, loss)
+    weights_TC = routing.weights if routing.kept is None else routing.weights * routing.kept
+    task = _task_way(mixture, call.hidden_TD, weights_TC, received_TD)
+    task_norms = _by_expert(call, routing, [task])
     alpha = distillation_strength(mixture, distillation)
-    distillation = None if alpha is None else distillation
+    if distillation is None or alpha is None:
+        return GradientNorms(task_norms, None)
+    compared = distillation.compared(mixture, routing)
+    alike = _alike_way(mixture, call, compared, tokens, distillation)
+    scaled = alike._replace(upstream_TCD=alpha * alike.upstream_TCD)
+    return GradientNorms(task_norms, _by_expert(call, compared, [_padded(task, compared), scaled]))
 
-    def open_experts(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
+
+def _received(mixture: Mixture, loss: Callable[[], Tensor]) -> tuple[_Call, Routing, Tensor]:
+    """Run the model; what is received is the gradient of the loss by the rows of the mixture."""
+    calls: list[_Call] = []
+
+    def open_mixture(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         # Below this layer no graph is needed.
         torch.set_grad_enabled(True)
-        said = _speak(mixture, call_arguments(layer, args, kwargs), distillation)
-        output_TD, alike = _mix(mixture, said, tokens, distillation)
-        found.append(said._replace(distillation=alike))
-        return output_TD.reshape(output.shape)
+        several = isinstance(output, tuple)
+        leaf = (output[0] if several else output).detach().clone().requires_grad_()
+        hidden = call_arguments(layer, args, kwargs)[0].detach()
+        calls.append(_Call(hidden.reshape(-1, hidden.shape[-1]), feed_forwards(mixture), leaf))
+        # A copy, which the model may change in place.
+        return (leaf.clone(), *output[1:]) if several else leaf.clone()
 
-    handle = mixture.layer.register_forward_hook(open_experts, prepend=True, with_kwargs=True)
+    handle = mixture.layer.register_forward_hook(open_mixture, prepend=True, with_kwargs=True)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), recorded_routing(mixture) as routings:
             summed = loss()
-            (said,) = found
-            (task_TCD,) = torch.autograd.grad(summed, said.outputs_TCD, retain_graph=said.distillation is not None)
-            if said.distillation is None or alpha is None:
-                return GradientNorms(_by_expert(mixture, said, [task_TCD])[0], None)
-            (alike_TCD,) = torch.autograd.grad(said.distillation, said.outputs_TCD)
     finally:
         handle.remove()
-    whole_TCD = task_TCD + alpha * alike_TCD
-    return GradientNorms(*_by_expert(mixture, said, [task_TCD, whole_TCD]))
+    (call,), (routing,) = calls, routings
+    (received,) = torch.autograd.grad(summed, call.output)
+    return call, routing, received.reshape(call.hidden_TD.shape)
 
 
-def _speak(mixture: ExpertsMixture, arguments: tuple[Any, ...], distillation: Distillation | None) -> _Said:
-    hidden, routing = arguments[0], mixture.read(*arguments)
-    if distillation is not None:
-        routing = distillation.compared(mixture, routing)
-    hidden_TD = hidden.reshape(-1, hidden.shape[-1]).detach()
-    rows = hidden_TD.repeat_interleave(routing.indices.shape[-1], 0)
-    with torch.no_grad():
-        said = mixture.layer.forward(*mixture.write(rows, routing))
-    outputs_TCD = said.reshape(*routing.weights.shape, -1).requires_grad_()
-    return _Said(hidden_TD, Routing(routing.indices, routing.weights.detach()), outputs_TCD, None)
+def _task_way(mixture: Mixture, hidden_TD: Tensor, weights_TC: Tensor, received_TD: Tensor) -> _Way:
+    weights, hidden, received = weights_TC.detach().unsqueeze(-1), hidden_TD.unsqueeze(1), received_TD.unsqueeze(1)
+    if isinstance(mixture, Llama4Mixture):  # weighs what goes into the experts
+        hidden, received = (hidden * weights).to(hidden.dtype), received.expand(*weights_TC.shape, -1)
+    else:
+        hidden, received = hidden.expand(*weights_TC.shape, -1), received * weights
+    return _Way(hidden, received)
 
 
-def _mix(
-    mixture: Mixture, said: _Said, tokens: Tokens, distillation: Distillation | None
-) -> tuple[Tensor, Tensor | None]:
-    """Mixture (T, D), and the sum of the tokens' distillation losses."""
-    if distillation is None:
-        return combine(said.outputs_TCD, said.routing.weights, distillation=False)
-    counted = tokens.weight(mixture.side, len(said.hidden_TD))
-    output_TD, loss = combine(said.outputs_TCD, said.routing.weights, sample_weight=counted, **distillation.options)
-    assert loss is not None
-    return output_TD, loss * (len(said.hidden_TD) if counted is None else counted.sum())
+def _padded(way: _Way, compared: Routing) -> _Way:
+    """The same with nothing received by experts that are compared without being active."""
+    n_tokens, n_active, width = way.inputs_TCD.shape
+    others = way.inputs_TCD.new_zeros(n_tokens, compared.indices.shape[1] - n_active, width)
+    return _Way(*(torch.cat([values, others.to(values.dtype)], 1) for values in way))
 
 
-def _by_expert(mixture: Mixture, said: _Said, upstreams_TCD: list[Tensor]) -> list[Tensor]:
-    """Norms (T, E) for each of several gradients by the experts' outputs."""
-    norms = [torch.zeros(len(said.hidden_TD), mixture.n_experts, dtype=torch.float64) for _ in upstreams_TCD]
-    for expert in range(mixture.n_experts):
-        rows, places = (said.routing.indices == expert).nonzero(as_tuple=True)
-        upstreams = [upstream[rows, places] for upstream in upstreams_TCD]
-        for table, found in zip(norms, _of_one(mixture.layer, expert, said.hidden_TD[rows], upstreams), strict=True):
-            table[rows.cpu(), expert] = found.cpu()
-    return norms
-
-
-def _of_one(experts: Any, expert: int, x_RD: Tensor, upstreams_RD: list[Tensor]) -> list[Tensor]:
-    """Norms (R) of the gradients by all parameters of one expert."""
-    (up, up_bias), (down, _) = (_linear(experts, name, expert) for name in _map_names(experts))
-    z = F.linear(x_RD, up, up_bias).requires_grad_()
+def _alike_way(mixture: Mixture, call: _Call, compared: Routing, tokens: Tokens, distillation: Distillation) -> _Way:
+    """From the sum of the tokens' distillation losses."""
+    inputs_TCD = call.hidden_TD.unsqueeze(1).expand(*compared.indices.shape, -1)
+    said_TCD = torch.empty_like(inputs_TCD, memory_format=torch.contiguous_format)
+    for expert, one in enumerate(call.experts):
+        chosen = compared.indices == expert
+        said_TCD[chosen] = one(inputs_TCD[chosen])
+    counted = counted_tokens(mixture, compared, tokens)
     with torch.enable_grad():
-        h_RH = experts._apply_gate(z) if experts.has_gate else experts.act_fn(z)
-    ones = float(experts.has_bias)
-    norms = []
-    for upstream_RD in upstreams_RD:
-        (back,) = torch.autograd.grad(h_RH, z, upstream_RD @ down, retain_graph=True)
-        square = _square_norm(back) * (_square_norm(x_RD) + ones)
-        square += _square_norm(upstream_RD) * (_square_norm(h_RH.detach()) + ones)
-        norms.append(square.sqrt())
+        said_TCD.requires_grad_()
+        _, mean = combine(
+            said_TCD, compared.weights.detach(), compared.kept, sample_weight=counted, **distillation.options
+        )
+        assert mean is not None
+        alike = mean * (len(said_TCD) if counted is None else counted.sum())
+    (upstream_TCD,) = torch.autograd.grad(alike, said_TCD)
+    return _Way(inputs_TCD, upstream_TCD)
+
+
+def _by_expert(call: _Call, routing: Routing, ways: Sequence[_Way]) -> Tensor:
+    """Norms (T, E) of the sum of the gradients that come on several ways."""
+    norms = torch.zeros(len(call.hidden_TD), len(call.experts), dtype=torch.float64)
+    for expert, one in enumerate(call.experts):
+        chosen = routing.indices == expert
+        rows = chosen.nonzero()[:, 0].cpu()
+        found = _of_one(one, [_Way(*(values[chosen] for values in way)) for way in ways])
+        norms[:, expert].index_add_(0, rows, found.cpu())
     return norms
 
 
-def _map_names(experts: Any) -> tuple[str, str]:
-    return "gate_up_proj" if experts.has_gate else "up_proj", "down_proj"
+def _of_one(expert: FeedForward, ways: Sequence[_Way]) -> Tensor:
+    """Norms (R) of the gradients by all parameters of one expert: ‖Σ_p u_p x_pᵀ‖² = Σ_pq (u_p·u_q)(x_p·x_q)."""
+    inputs, hidden, up, down = (
+        _products(torch.stack(rows)) for rows in zip(*(expert.gradients(*way) for way in ways), strict=True)
+    )
+    of_up = up * (inputs + (expert.up_bias is not None))
+    of_down = down * (hidden + (expert.down_bias is not None))
+    return (of_up + of_down).sum((0, 1)).clamp_min(0).sqrt()
 
 
-def _linear(experts: Any, name: str, expert: int) -> tuple[Tensor, Tensor | None]:
-    """Weight (out, in) and bias of one linear map of one expert."""
-    weight = getattr(experts, name)[expert].detach()
-    bias = getattr(experts, f"{name}_bias")[expert].detach() if experts.has_bias else None
-    return weight.T if experts.is_transposed else weight, bias
-
-
-def _square_norm(x: Tensor) -> Tensor:
-    return x.double().square().sum(-1)
+def _products(rows_PRD: Tensor) -> Tensor:
+    """All scalar products of the rows of each token: (P, P, R)."""
+    rows_PRD = rows_PRD.double()
+    return torch.einsum("prd,qrd->pqr", rows_PRD, rows_PRD)

@@ -5,6 +5,7 @@ Legend: B sequences of a batch, S tokens of a sequence.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from transformers.loss.loss_utils import LOSS_MAPPING, ForCausalLMLoss
 
 from distilled_experts.errors import InvalidParameterError, TrainingError
 
-Side = Literal["encoder", "decoder"]
+Side = Literal["encoder", "decoder", "text", "vision"]
 
 # PyTorch's and Transformers' mark of a position that predicts nothing.
 IGNORED = -100
@@ -27,8 +28,8 @@ class Tokens:
     Attributes
     ----------
     masks : dict of str to Tensor (B, S) of bool, or None
-        For ``"encoder"`` and ``"decoder"``, where a model has only one of them for this one: which tokens are no
-        padding. None: all.
+        Which tokens are no padding; None: all. For ``"encoder"`` and ``"decoder"``, where a model has only one of them
+        for this one; in ERNIE, whose mixtures get tokens of one kind each, also for ``"text"`` and ``"vision"``.
     n_labels : Tensor (), int or None
         How many labels the task's loss is a mean over. None: the batch has no labels.
     n_own : Tensor (), int or None
@@ -98,22 +99,32 @@ def tokens_of_batch(model: nn.Module, arguments: Mapping[str, Any]) -> Tokens:
     counted = arguments.get("num_items_in_batch")
     n_labels = own if counted is None else counted
     if not is_encoder_decoder(model):
-        mask = _mask(arguments, "attention_mask")
-        return Tokens({"decoder": mask, "encoder": mask}, n_labels, own, labelled)
-    decoder = _mask(arguments, "decoder_attention_mask")
+        mask = _mask(arguments, "attention_mask", "input_ids")
+        return Tokens({"decoder": mask, "encoder": mask, **_by_kind(mask, arguments)}, n_labels, own, labelled)
+    encoder = _mask(arguments, "attention_mask", "input_ids")
+    decoder = _mask(arguments, "decoder_attention_mask", "decoder_input_ids")
     if decoder is None and labels is not None and labelled:
         decoder = labels != IGNORED
-    return Tokens({"encoder": _mask(arguments, "attention_mask"), "decoder": decoder}, n_labels, own, labelled)
+    return Tokens({"encoder": encoder, "decoder": decoder}, n_labels, own, labelled)
 
 
-def _mask(arguments: Mapping[str, Any], name: str) -> Tensor | None:
-    mask = arguments.get(name)
+def _mask(arguments: Mapping[str, Any], name: str, tokens_name: str) -> Tensor | None:
+    mask, tokens = arguments.get(name), arguments.get(tokens_name)
     if mask is None:
         return None
     if not (isinstance(mask, Tensor) and mask.dim() == 2):
         shape = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
         raise InvalidParameterError(name, shape, "masks (batch, length), which tell what is padding")
-    return mask != 0
+    # A mask may begin with what lies in a cache.
+    return (mask if tokens is None else mask[:, -tokens.shape[1] :]) != 0
+
+
+def _by_kind(mask: Tensor | None, arguments: Mapping[str, Any]) -> dict[Side, Tensor | None]:
+    """Masks of mixtures that get the tokens of text or those of images alone."""
+    kinds: Tensor | None = arguments.get("moe_mm_token_type_ids")
+    if mask is None or kinds is None or not kinds.any():
+        return {"text": mask, "vision": mask}
+    return {"text": mask[kinds == 0], "vision": mask[kinds != 0]}
 
 
 def _n_labels(model: nn.Module, arguments: Mapping[str, Any]) -> Tensor | int | None:
@@ -136,4 +147,6 @@ def shifts_labels(model: nn.Module) -> bool:
 
 def is_encoder_decoder(model: nn.Module) -> bool:
     """Whether a model reads one sequence and writes another."""
-    return bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
+    named = bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
+    # Diffusion models write as a whole what the decoder is given.
+    return named or "decoder_input_ids" in inspect.signature(model.forward).parameters

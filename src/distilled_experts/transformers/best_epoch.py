@@ -1,0 +1,89 @@
+"""The epochs of a Trainer's training: their losses, and the weights of the best one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from distilled_experts.errors import TrainingError
+
+__all__ = ["BestEpoch", "Curves"]
+
+
+@dataclass
+class Curves:
+    """Losses by epoch, the epoch (from 1) with the lowest validation loss, and how long the training took."""
+
+    train_loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+    seconds: float = 0.0
+
+
+class BestEpoch(TrainerCallback):
+    """Notes the losses that a Trainer logs after each epoch, and keeps the weights that were best on validation data.
+
+    Parameters
+    ----------
+    model : Module
+        The one that is trained.
+    curves : Curves
+        Is filled.
+    metric : str
+        Name of the validation loss in the log.
+    after_epoch : callable, optional
+        Called with the number of epochs done.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        curves: Curves,
+        *,
+        metric: str = "eval_loss",
+        after_epoch: Callable[[int], None] | None = None,
+    ) -> None:
+        self.model = model
+        self.curves = curves
+        self.after_epoch = after_epoch
+        self._columns = {"loss": curves.train_loss, metric: curves.validation_loss}
+        self._best: dict[str, Tensor] = {}
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note the losses."""
+        for name, losses in self._columns.items():
+            if logs is not None and name in logs:
+                losses.append(logs[name])
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Keep the weights if they are the best so far."""
+        losses = self.curves.validation_loss
+        if losses[-1] <= min(losses):
+            self._best = copy.deepcopy(self.model.state_dict())
+            self.curves.best_epoch = len(losses)
+        if self.after_epoch is not None:
+            self.after_epoch(len(losses))
+
+    def restore(self) -> None:
+        """Give the model its best weights.
+
+        Raises
+        ------
+        TrainingError
+            The validation loss was never finite.
+        """
+        if not self._best:
+            raise TrainingError("the validation loss was never finite; a smaller learning rate or α may help")
+        self.model.load_state_dict(self._best)
