@@ -13,7 +13,18 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from distilled_experts import errors, experiments, functional, layers, probing, report, tabular, transformers
+    from distilled_experts import (
+        errors,
+        experiments,
+        functional,
+        layers,
+        probing,
+        report,
+        tabular,
+        transformers,
+        translation,
+        vision,
+    )
     from distilled_experts.experiments.compare import compare
     from distilled_experts.tabular.estimators import MoDEClassifier, MoDERegressor
 
@@ -31,6 +42,8 @@ __all__ = [
     "report",
     "tabular",
     "transformers",
+    "translation",
+    "vision",
 ]
 
 _HOME = {

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from distilled_experts import __version__
 from distilled_experts.errors import DistilledExpertsError, TrainingError
@@ -21,6 +22,7 @@ from distilled_experts.errors import DistilledExpertsError, TrainingError
 if TYPE_CHECKING:
     from distilled_experts.experiments.compare import Run
     from distilled_experts.experiments.data import Table
+    from distilled_experts.experiments.records import Record
     from distilled_experts.experiments.runner import Progress
 
 __all__ = ["cli", "main"]
@@ -62,9 +64,19 @@ _TABLE = _options(
     ),
     click.option("--debug", is_flag=True, help="Show the traceback of an error."),
 )
+_TABLE_TASKS, _TRAINED_TASKS = ("classification", "regression"), ("vision", "translation")
 _DATA = _options(
     _TABLE,
-    click.option("--task", type=click.Choice(["classification", "regression"]), help="Default: from the target."),
+    click.option("--task", type=click.Choice(_TABLE_TASKS), help="Default: from the target."),
+)
+_TRAINED_OPTIONS = ("model", "rows", "flip", "pair", "jobs")
+_TRAINED = _options(
+    click.option("--task", type=click.Choice((*_TABLE_TASKS, *_TRAINED_TASKS)), help="Default: from a table's target."),
+    click.option("--model", help="Images: conv-head, conv-experts or vit. Sentence pairs: marian or nllb-moe."),
+    click.option("--rows", type=int, help="Images used at most, default 12000; sentence pairs to train on."),
+    click.option("--flip/--no-flip", default=None, help="Mirror images in training; default: pictures, not digits."),
+    click.option("--pair", metavar="SOURCE-TARGET", help="Languages of sentence pairs, such as en-de."),
+    click.option("--jobs", type=int, default=1, show_default=True, help="Models trained side by side."),
 )
 _MODEL = _options(
     _choice("--gate", "dense", "sparse", default="dense", text="All experts for every row, or the best few."),
@@ -72,7 +84,7 @@ _MODEL = _options(
     click.option("--hidden", type=int, default=64, show_default=True, help="Hidden units of each expert."),
     _choice("--distance", "mse", "relative", "kl", "cosine", default="mse", text="Between expert and teacher."),
     _choice("--teacher", "mean", "gate", "peers", "leave_one_out", default="mean", text="What experts learn from."),
-    click.option("--epochs", type=int, help="Epochs at most; default 200."),
+    click.option("--epochs", type=int, help="Epochs at most; default 200, of images 20."),
     click.option("--patience", type=int, help="Epochs without a better validation loss that end a model; default 20."),
     click.option("--lr", type=float, help="Learning rate of Adam; default 0.003."),
     click.option("--batch-size", type=int, help="Rows in a step, about; default 128."),
@@ -87,7 +99,9 @@ _MODEL = _options(
     ),
 )
 _STUDY = _options(
-    click.option("--seeds", type=int, default=10, show_default=True, help="Each a new split and new weights."),
+    click.option(
+        "--seeds", type=int, default=10, show_default="10, of tables", help="Each a new split and new weights."
+    ),
     click.option(
         "--metric",
         type=click.Choice(["accuracy", "balanced_accuracy", "roc_auc", "log_loss", "r2", "mae", "rmse"]),
@@ -111,7 +125,8 @@ def cli() -> None:
 
 
 @cli.command(no_args_is_help=True)
-@_DATA
+@_TABLE
+@_TRAINED
 @click.option("--experts", type=int, default=4, show_default=True, help="Number of experts.")
 @click.option(
     "--alpha",
@@ -125,16 +140,41 @@ def cli() -> None:
 def compare(**options: Any) -> None:
     """Compare a dense network, a mixture of experts, and the mixture with mutual distillation.
 
-    DATA is a CSV, CSV.gz or Parquet file, or the name of a data set, such as digits.
+    DATA is a CSV, CSV.gz or Parquet file, or the name of a data set, such as digits. With --task vision it is a folder
+    of class folders with images, an .npz file, or a name: digits, mnist, fashion-mnist, cifar10, cifar100. With --task
+    translation it is a TSV or JSON lines file of sentence pairs, a folder of such files, or a name: multi30k, opus100.
     """
-    from distilled_experts.experiments.compare import run_comparison
     from distilled_experts.report import compare_renderable
 
     shown = {key: options.pop(key) for key in ("quiet", "as_json")}
-    run = _prepare_run(options)
+    compared = _compare_trained if options["task"] in _TRAINED_TASKS else _compare_tables
     with _progress(shown["quiet"]) as progress:
-        record = run_comparison(run, progress)
+        record = compared(options, progress)
     _show(record, compare_renderable, **shown)
+
+
+def _compare_tables(options: dict[str, Any], progress: Progress | None) -> Record:
+    from distilled_experts.experiments.compare import run_comparison
+    from distilled_experts.experiments.studies import refuse_options
+
+    refused = {name: options[name] for name in _given() if name in _TRAINED_OPTIONS}
+    refuse_options(refused, f"with --task {' or '.join(_TRAINED_TASKS)}")
+    run = _prepare_run({name: value for name, value in options.items() if name not in _TRAINED_OPTIONS})
+    return run_comparison(run, progress)
+
+
+def _compare_trained(options: dict[str, Any], progress: Progress | None) -> Record:
+    from distilled_experts.experiments.studies import compare_trained
+
+    of_run = {name: options[name] for name in ("task", "data", "out", "resume", "force", "jobs")}
+    given = {name: options[name] for name in _given() if name in options and name not in {*of_run, "debug"}}
+    return compare_trained(**of_run, options=given, progress=progress)
+
+
+def _given() -> list[str]:
+    """Options that the command line, a configuration file or the environment names."""
+    context = click.get_current_context()
+    return [name for name in context.params if context.get_parameter_source(name) != ParameterSource.DEFAULT]
 
 
 @cli.command(no_args_is_help=True)
@@ -194,6 +234,11 @@ def predict(model: str, data: str, debug: bool) -> None:
 @cli.command(no_args_is_help=True)
 @click.argument("model")
 @_TABLE
+@click.option(
+    "--subsets",
+    metavar="KIND",
+    help="What narrow vision tells apart: clusters, target, or a column of DATA; default: classes, or clusters.",
+)
 @click.option("--report", metavar="PLACE", help="Write a page to FILE.html, or page and figures into a folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as one JSON object.")
 def probe(**options: Any) -> None:

@@ -190,6 +190,35 @@ def mlp(experts: StackedExperts, activation: str, x: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
+class Convolutions(Protocol):
+    """Stacked weights of convolutional experts, as `vision.ConvolutionExperts` holds them."""
+
+    up: Tensor
+    up_bias: Tensor
+    down: Tensor
+    down_bias: Tensor
+
+
+def convolutions(experts: Convolutions, maps: Tensor) -> Tensor:
+    """Oracle of `vision.ConvolutionExperts`: (N, C, h, w) → (N, E, C, h, w)."""
+    outputs = []
+    for up, up_bias, down, down_bias in zip(experts.up, experts.up_bias, experts.down, experts.down_bias, strict=True):
+        outputs.append(_convolution(_convolution(maps, up, up_bias).clamp_min(0), down, down_bias))
+    return torch.stack(outputs, 1)
+
+
+def _convolution(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Three by three, zeros around: each output pixel is a sum over its nine neighbours."""
+    _, _, height, width = maps.shape
+    padded = maps.new_zeros(*maps.shape[:2], height + 2, width + 2)
+    padded[:, :, 1:-1, 1:-1] = maps
+    output = bias[:, None, None].expand(len(maps), -1, height, width)
+    for row, column in itertools.product(range(3), range(3)):
+        neighbours = padded[:, :, row : row + height, column : column + width]
+        output = output + torch.einsum("nchw,oc->nohw", neighbours, weight[:, :, row, column])
+    return output
+
+
 def _activate(hidden: Tensor, activation: str) -> Tensor:
     if activation == "relu":
         return hidden.clamp_min(0)

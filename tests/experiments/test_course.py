@@ -11,7 +11,7 @@ from distilled_experts.experiments.course import MEASURES, Course, vision_of
 from distilled_experts.experiments.data import load_table
 from distilled_experts.experiments.preparation import prepare
 from distilled_experts.experiments.stacks import build_training
-from distilled_experts.probing import expert_similarity, narrow_vision, target_subsets
+from distilled_experts.probing import cluster_subsets, expert_similarity, narrow_vision
 from distilled_experts.tabular.gradients import gradient_norms
 
 ALPHA = "0,0.5,30"
@@ -38,7 +38,7 @@ def test_values_are_those_of_the_weights_at_the_time(data, gate):
         picked = (torch.arange(min(n, 256)) * n) // min(n, 256)
         norms = gradient_norms(one, x[:, picked], y[:, picked], training.alpha[s : s + 1], task=training.task)
         codes = y[0, picked].numpy()
-        codes = codes if training.task == "classification" else target_subsets(codes).codes
+        codes = codes if training.task == "classification" else cluster_subsets(x[0, picked]).codes
         expected = narrow_vision(norms.whole[0], codes, int(codes.max()) + 1).index
         np.testing.assert_allclose(course.values["vision_whole"][-1][s], expected)
         held = training.validation.x[s : s + 1, : training.validation.counts[s]]

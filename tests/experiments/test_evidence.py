@@ -9,10 +9,12 @@ import pytest
 from sklearn.datasets import load_diabetes, load_wine
 
 from distilled_experts import compare
+from distilled_experts.experiments import large_tables
 from distilled_experts.experiments.compare import Run, resolve, run_sweep
 from distilled_experts.experiments.data import load_table
 from distilled_experts.experiments.evidence import against_plain, explain
 from distilled_experts.probing import ExpertOutputs
+from distilled_experts.report import compare_text, report_html
 
 OPTIONS = {"seeds": 3, "epochs": 8, "hidden": 8, "alpha": "0,0.1,3"}
 
@@ -88,6 +90,33 @@ def test_it_agrees_with_the_rest_of_the_record(record):
     chosen = [why["by_alpha"]["alpha"].index(alpha) for alpha in record["alpha"]]
     shares = [by_seed[a] for by_seed, a in zip(why["by_alpha"]["shares"], chosen, strict=True)]
     assert shares == record["probing"]["mode"]["shares"]
+
+
+def test_tables_of_too_many_numbers_are_left_out_and_the_page_says_so(monkeypatch):
+    X, y = load_wine(return_X_y=True, as_frame=True)
+    monkeypatch.setattr(large_tables, "_MOST_NUMBERS", 3 * 4 * 4)
+    record = compare(X, y, **OPTIONS)
+    assert record["why"]["by_alpha"]["matrix"] is None
+    assert np.array(record["why"]["by_alpha"]["shares"]).shape == (3, 3, 4)
+    assert np.array(record["probing"]["mode"]["matrix"], dtype=float).shape == (3, 4, 4)
+    page = report_html(record)
+    assert "left out, for they are too many numbers: scores of every expert on every domain at every α" in page
+    # The domains still follow α, the scores on all domains are those at each seed's own α.
+    assert page.count('data-name="domains-alpha-') == 3
+    assert page.count('data-name="expert-domain-matrix"') == 1
+    monkeypatch.setattr(large_tables, "_MOST_NUMBERS", 3 * 4 * 4 - 1)
+    record = compare(X, y, **OPTIONS)
+    assert record["probing"]["moe"]["matrix"] is None
+    assert "expert-domain-matrix" not in report_html(record)
+    assert "MoDE − MoE" in compare_text(record)
+
+
+def test_large_tables_keep_four_decimals(record):
+    matrix = np.array(record["why"]["by_alpha"]["matrix"], dtype=float)
+    np.testing.assert_array_equal(matrix, matrix.round(4))
+    shares = np.array(record["why"]["by_alpha"]["shares"])
+    own = np.nansum(np.diagonal(matrix, axis1=-2, axis2=-1) * shares, axis=-1)
+    np.testing.assert_allclose(own, record["why"]["by_alpha"]["own_domain"], atol=1e-4)
 
 
 def test_regression_and_single_experts():

@@ -99,7 +99,11 @@ def test_experts_are_ranked_by_their_domains_and_empty_ones_have_no_difference()
 
 
 def test_a_comparison_explained_has_study_and_attention(wine):
-    why = run_comparison(Run(wine, None, resolve(wine, explain=True, **OPTIONS)))["why"]
+    record = run_comparison(Run(wine, None, resolve(wine, explain=True, **OPTIONS)))
+    why = record["why"]
+    # Little and much distillation are shown, and chosen by no seed.
+    assert why["by_alpha"]["alpha"] == [0.0, 0.01, 0.5, 100.0]
+    assert set(record["alpha"]) <= {0.0, 0.5}
     assert why["parallel"]["difference"]["low"] is not None
     attention = why["attention"]
     assert attention["columns"] == list(wine.X.columns)

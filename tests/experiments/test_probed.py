@@ -82,6 +82,25 @@ def test_numbers_are_probed_too_and_rows_without_target_left_out(mode, folder, t
 
 
 @pytest.mark.parametrize(
+    ("model", "target", "asked", "kind", "subsets"),
+    [
+        ("classifier", "kind", [], "class", [EVIL, "up"]),
+        ("classifier", "kind", ["--subsets", "clusters"], "cluster of the inputs", None),
+        ("regressor", "price", [], "cluster of the inputs", None),
+        ("regressor", "price", ["--subsets", "target"], "range of the target", None),
+        ("regressor", "price", ["--subsets", "kind"], "subset", [EVIL, "up"]),
+    ],
+)
+def test_subsets_are_classes_clusters_ranges_or_a_column(mode, folder, model, target, asked, kind, subsets):
+    status, out, err = mode("probe", model, "rows.csv", "--target", target, *asked, "--json")
+    assert (status, err) == (0, "")
+    record = json.loads(out)
+    assert record["subset_kind"] == kind
+    assert len(record["subsets"]) == 5 if subsets is None else record["subsets"] == subsets
+    assert np.sum(record["composition"]) == 30
+
+
+@pytest.mark.parametrize(
     ("arguments", "named"),
     [
         (["classifier", "rows.csv"], ["target"]),
@@ -95,6 +114,8 @@ def test_numbers_are_probed_too_and_rows_without_target_left_out(mode, folder, t
         (["classifier", "rows.csv", "--target", "kind", "--report", "no/page.html"], ["report", "page.html"]),
         (["classifier", "rows.csv", "--target", "kind", "--report", "rows.csv"], ["report", "rows.csv"]),
         (["classifier"], ["DATA"]),
+        (["classifier", "rows.csv", "--target", "kind", "--subsets", "c"], ["subsets: 'c'", "clusters, target, or a"]),
+        (["classifier", "rows.csv", "--target", "kind", "--subsets", "target"], ["subsets: 'target'", "clusters"]),
     ],
 )
 def test_bad_input_is_one_line_with_status_2(mode, folder, table, arguments, named):

@@ -159,10 +159,15 @@ def make_probe(
         "samples": 450, "experts": experts, "layer": None, "layers": [],
         "score": measure(0.95), "own_domain": measure(0.92), "routing_accuracy": measure(0.97),
         "oracle": measure(0.99),
+        **({} if task == "regression" else {
+            "log_loss": measure(0.12), "own_domain_log_loss": measure(0.31),
+            "log_loss_matrix": {end: [[x + d for x in row] for row in table(0.3, 1.5)] for end, d in ends.items()},
+        }),
         "errors": {f"{kind}_error": measure(0.015) for kind in ("gate", "expert", "combination")},
         "shares": {end: [share + step for share in shares] for end, step in ends.items()},
         "matrix": {end: [[x + step for x in row] for row in table(0.92, 0.5)] for end, step in ends.items()},
-        "subsets": list(classes), "composition": [[row[i] * 10 for row in weights] for i in range(experts)],
+        "subsets": list(classes), "subset_kind": "cluster of the inputs" if task == "regression" else "class",
+        "composition": [[row[i] * 10 for row in weights] for i in range(experts)],
         "similarity": {
             "cka": table(1.0, 0.6), "agreement": table(1.0, 0.7), "mean_cka": None if alike else 0.6,
             "mean_agreement": None if alike else 0.7, "threshold": 0.95, "homogenised": False, "warning": None,
@@ -258,6 +263,10 @@ def make_sweep(*, seeds: int = 5, experts: tuple[int, ...] = (2, 4, 8, 16), grid
                 "experts": size, "alpha": alpha,
                 "scores": scores, "mean": sum(scores) / seeds, "se": _se(scores),
                 "own_domain": own, "own_domain_mean": sum(own) / seeds,
+                **{
+                    name: [min(1.0, start + alpha**0.5 + 0.01 * _wave(seed, size)) for seed in range(seeds)]
+                    for name, start in (("cka", 0.4), ("agreement", 0.6), ("vision_task", 0.3), ("vision_whole", 0.2))
+                },
                 "difference": _difference(changes) if alpha and changes else None,
             })  # fmt: skip
     return {

@@ -13,7 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from distilled_experts.errors import InvalidParameterError
-from distilled_experts.report import figures
+from distilled_experts.report import captions, data, figures
 from distilled_experts.report.figures.axes import visible_range
 
 Build = Callable[..., dict[str, Any]]
@@ -133,6 +133,36 @@ def test_a_collapse_does_not_flatten_the_other_scores(sweep_record: Build) -> No
     assert low < min(interesting) < max(interesting) < high
     assert high - low < 0.05
     assert [text.get_text() for text in ax.texts] == ["▼ 0.40"]
+
+
+@pytest.mark.parametrize(
+    ("measure", "key"),
+    [("score", "scores"), ("own_domain", "own_domain"), ("similarity", "cka"), ("narrow_vision", "vision_whole")],
+)
+def test_a_sweep_is_drawn_against_alpha_and_against_the_number_of_experts(
+    sweep_record: Build, measure: str, key: str
+) -> None:
+    record = sweep_record(experts=(2, 8), grid=[0.0, 0.1, 1.0])
+    means = {(cell["experts"], cell["alpha"]): sum(cell[key]) / len(cell[key]) for cell in record["cells"]}
+    for draw, names in ((figures.alpha_by_experts, ["E = 2", "E = 8"]), (figures.experts_by_alpha, ["α = 0"])):
+        (ax,) = draw(record, measure=measure).axes
+        lines = {line.get_label(): list(line.get_ydata()) for line in ax.lines}
+        assert set(names) <= set(lines)
+        for size in (2, 8) if draw is figures.alpha_by_experts else ():
+            assert lines[f"E = {size}"] == pytest.approx([means[size, alpha] for alpha in (0.0, 0.1, 1.0)])
+        for alpha in () if draw is figures.alpha_by_experts else (0.0, 0.1, 1.0):
+            assert lines[f"α = {alpha:g}"] == pytest.approx([means[size, alpha] for size in (2, 8)])
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["2", "8"]
+    rows = data.sweep.swept(record, measure, "experts").rows
+    assert {row[:2]: row[2] for row in rows} == pytest.approx(means)
+    said = captions.sweep.against_experts(record, measure).text
+    assert f"α = 0: {means[2, 0.0]:.3f} with 2 experts, {means[8, 0.0]:.3f} with 8 experts" in said
+    assert data.sweep.swept(sweep_record(experts=(4,)), measure, "experts").rows == []
+
+
+def test_a_sweep_has_no_other_measures(sweep_record: Build) -> None:
+    with pytest.raises(InvalidParameterError, match="measure: 'agreement' is not allowed"):
+        figures.experts_by_alpha(sweep_record(), measure="agreement")
 
 
 def test_the_axis_is_cut_only_where_needed() -> None:

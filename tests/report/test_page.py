@@ -229,7 +229,8 @@ def test_a_sweep_page_shows_every_cell(sweep_record: Build) -> None:
     assert page.stack == []
     for cell in record["cells"]:
         assert f"{cell['experts']} {cell['alpha']:g} {cell['mean']:.4f} ± {cell['se']:.4f} " in page.text
-    assert page.figures == ["alpha-by-experts", "own-domain-by-experts"]
+    measures = ("score", "own-domain", "similarity", "narrow-vision")
+    assert page.figures == [f"{name}-against-{along}" for along in ("alpha", "experts") for name in measures]
     assert "E = 16: 0.9539 at α = 0.1" in page.text
     assert "▼ marks" in page.text
     assert "Best cell" in page.text

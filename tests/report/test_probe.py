@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -20,6 +22,7 @@ OF_PROBE = [
     figures.domains,
     figures.expert_domain_matrix,
     figures.own_domain,
+    figures.loss_matrix,
     figures.composition,
     figures.errors,
     figures.narrow_vision,
@@ -66,6 +69,54 @@ def test_figures_show_the_measures_with_their_intervals(probe_record: Build) -> 
     assert [label.get_text() for label in ax.get_xticklabels()] == ["0", "1", "2"]
     (ax,) = figures.errors(record).axes
     assert [patch.get_width() for patch in ax.patches] == [0.015] * 3
+
+
+def test_log_losses_are_in_words_table_and_figure(probe_record: Build) -> None:
+    record = probe_record(experts=2)
+    page, text = report_html(record), probe_text(record, width=300)
+    for found in (" ".join(findings(record)), text, page.replace("\N{NO-BREAK SPACE}", " ")):
+        assert "Log loss of the mixture 0.120 (0.100 to 0.140); of each expert alone on its own domain 0.310" in found
+    assert "Log loss there" in page
+    assert "a probability of zero counts as" in page
+    (ax,) = figures.loss_matrix(record).axes
+    drawn = [float(label.get_text()) for label in ax.texts]
+    assert drawn == pytest.approx(np.array(record["log_loss_matrix"]["value"]).ravel(), abs=0.006)
+    assert data.model.loss_matrix(record).rows[0][2:] == pytest.approx((0.3, 0.28, 0.32))
+    assert "og loss" in repr_html(record)
+
+
+def test_where_no_loss_is_known_none_is_told(probe_record: Build) -> None:
+    labels = probe_record(experts=2)
+    labels["log_loss"] = labels["own_domain_log_loss"] = dict.fromkeys(("value", "low", "high"))
+    labels["log_loss_matrix"] = {end: [[None, None]] * 2 for end in ("value", "low", "high")}
+    for record in (labels, probe_record(task="regression")):
+        assert data.model.loss_matrix(record).rows == []
+        assert "og loss" not in report_html(record).partition("<script")[0]
+        assert "log loss" not in probe_text(record)
+    # One member of two gives probabilities.
+    labels["log_loss_matrix"]["value"] = [[None, None], [0.5, None]]
+    assert "Log loss of the mixture –" in " ".join(findings(labels))
+    assert probe_text(labels).count("–") >= 3
+
+
+@pytest.mark.parametrize("task", ["classification", "regression", "language"])
+def test_a_terminal_of_80_columns_holds_the_experts(probe_record: Build, task: str) -> None:
+    record = probe_record(task=task)
+    if task == "language":
+        record |= {name.replace("log_loss", "perplexity"): record[name] for name in list(record) if "log_loss" in name}
+    text = probe_text(record)
+    assert re.search(r"^3 .* 0\.5\d\d$", text, re.MULTILINE)
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_subsets_are_named_for_what_they_are(probe_record: Build) -> None:
+    for kind, record in {
+        "class": probe_record(),
+        "cluster of the inputs": probe_record(task="regression"),
+        "subset": probe_record(subset_kind="subset"),
+    }.items():
+        (ax,) = figures.composition(record).axes
+        assert ax.get_xlabel() == kind
 
 
 def test_each_class_is_shared_out_among_the_experts(probe_record: Build) -> None:
@@ -135,7 +186,7 @@ def test_page_and_terminal_say_the_same(probe_record: Build) -> None:
 def test_it_is_said_which_of_several_mixtures_was_probed(probe_record: Build) -> None:
     several = probe_text({**probe_record(), "layer": "0", "layers": ["0", "1", "2"]}, width=500)
     assert "4 experts · mixture 0, one of 3" in several
-    assert "mixture 0" not in probe_text(probe_record(), width=500)
+    assert "one of" not in probe_text(probe_record(), width=500).splitlines()[0]
 
 
 def test_notebooks_get_a_short_table(probe_record: Build) -> None:

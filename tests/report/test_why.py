@@ -12,7 +12,7 @@ from matplotlib.patches import PathPatch, Rectangle
 
 from distilled_experts.report import captions, data, figures
 from distilled_experts.report.figures.style import ARM_COLOURS
-from distilled_experts.report.why import attention_of, ignored_columns
+from distilled_experts.report.why import attention_of, column_rows, ignored_columns
 
 Build = Callable[..., dict[str, Any]]
 
@@ -104,9 +104,25 @@ def test_attention_is_ranked_by_domain_before_averaging(compare_record: Build) -
     left, right = figures.attention(record).axes
     assert [label.get_text() for label in left.get_yticklabels()] == ["large", "small"]
     assert [text.get_text() for text in right.texts] == ["0.80", "0.70", "0.20", "0.30"]
+    assert column_rows(record) == [
+        {"column": "small", "picked_up": 2, "moe": 0.5, "mode": 0.0},
+        {"column": "large", "picked_up": 0, "moe": 0.0, "mode": 0.0},
+    ]
     said = captions.why.attention(record).text
     assert "MoE’s 0.5 and MoDE’s 0.0" in said
     assert "small (2)" in said
+
+
+def test_columns_are_told_as_far_as_the_attention_is_known(compare_record: Build) -> None:
+    record = compare_record(seeds=2, experts=2, why=True)
+    record["why"]["attention"]["moe"] = record["why"]["attention"]["mode"] = None
+    assert column_rows(record) == []
+    record["why"]["attention"] |= {"columns": ["a", "b"], "picked_up": [[[], []], [[], []]]}
+    # An expert without a domain attends to nothing, and ignores nothing.
+    record["why"]["attention"]["moe"] = [[[0.0, 1.0], [None, None]], [[0.5, 0.5], [0.01, 0.99]]]
+    shares = {row["column"]: row["moe"] for row in column_rows(record)}
+    assert shares == {"a": pytest.approx(2 / 3), "b": 0.0}
+    assert ignored_columns(record) == {"moe": pytest.approx(2 / 3)}
 
 
 @pytest.mark.parametrize("part", ["exchange", "flow", "course", "parallel", "attention"])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time as clock
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +12,11 @@ import pandas as pd
 
 from distilled_experts.experiments.data import Table
 from distilled_experts.experiments.given import table_from, test_rows_from
+from distilled_experts.experiments.large_tables import notes_on_tables
 from distilled_experts.experiments.metrics import METRICS, default_metric, validate
 from distilled_experts.experiments.preparation import splits_for
-from distilled_experts.experiments.records import Record, RunFolder, environment
+from distilled_experts.experiments.recording import recorded
+from distilled_experts.experiments.records import Record, RunFolder
 from distilled_experts.experiments.runner import Progress, StackTask, comparison_tasks, run_tasks, sweep_tasks
 from distilled_experts.experiments.sentences import comparison_sentence, notes_for, sweep_sentence
 from distilled_experts.experiments.specification import Specification, parse_alpha
@@ -24,6 +25,9 @@ from distilled_experts.probing.attribution import require_captum
 from distilled_experts.tabular.training import TrainingSettings
 
 __all__ = ["Run", "compare", "resolve", "run_comparison", "run_sweep"]
+
+Summarise = Callable[[list[dict[str, Any]], float], dict[str, Any]]
+"""From trained models, and test rows over training rows, to a record."""
 
 _TRAINING = {"epochs": "epochs", "patience": "patience", "batch_size": "batch_size", "lr": "learning_rate"}
 _TRAINING |= {"distance": "distance", "teacher": "teacher"}
@@ -167,8 +171,10 @@ def run_comparison(run: Run, progress: Progress | None = None) -> Record:
 
     def summarise(models: list[dict[str, Any]], test_share: float) -> dict[str, Any]:
         s = run.specification
-        record = {"kind": "compare", "experts": s.experts, **summarise_comparison(models, s, test_share)}
-        return record | {"sentence": comparison_sentence(_heading(run) | record)}
+        record = _heading(run) | {"kind": "compare", "experts": s.experts}
+        record |= summarise_comparison(models, s, test_share)
+        record["notes"] += notes_on_tables(record)
+        return record | {"sentence": comparison_sentence(record)}
 
     return _run(run, comparison_tasks(run.specification, run.table), summarise, {}, progress)
 
@@ -177,30 +183,22 @@ def run_sweep(run: Run, experts: Sequence[int], progress: Progress | None = None
     """Train mixtures with each number of experts and every α, and write the record."""
 
     def summarise(models: list[dict[str, Any]], test_share: float) -> dict[str, Any]:
-        record = {"kind": "sweep", **summarise_sweep(models, run.specification, test_share)}
-        return record | {"sentence": sweep_sentence(_heading(run) | record)}
+        record = _heading(run) | {"kind": "sweep", **summarise_sweep(models, run.specification, test_share)}
+        return record | {"sentence": sweep_sentence(record)}
 
     tasks = sweep_tasks(run.specification, experts, run.table)
     return _run(run, tasks, summarise, {"experts": list(experts)}, progress)
 
 
 def _run(
-    run: Run, tasks: Sequence[StackTask], summarise: Any, extra: dict[str, object], progress: Progress | None
+    run: Run, tasks: Sequence[StackTask], summarise: Summarise, extra: dict[str, object], progress: Progress | None
 ) -> Record:
-    start = clock.perf_counter()
-    if run.folder is not None:
-        run.folder.open(run.specification.to_dict() | extra, resume=run.resume, force=run.force)
-        if run.folder.done:
-            return Record(run.folder.read("result.json"))
-    models = run_tasks(tasks, run.table, run.test, run.folder, progress)
-    record = Record(_heading(run) | summarise(models, _test_share(run)))
-    record["run"] = None if run.folder is None else str(run.folder.path)
-    record["seconds"] = clock.perf_counter() - start
-    record["specification"] = run.specification.to_dict() | extra
-    record["environment"] = environment()
-    if run.folder is not None:
-        run.folder.finish(record)
-    return record
+    def make() -> dict[str, Any]:
+        models = run_tasks(tasks, run.table, run.test, run.folder, progress)
+        return summarise(models, _test_share(run))
+
+    specification = run.specification.to_dict() | extra
+    return recorded(specification, make, run.folder, resume=run.resume, force=run.force)
 
 
 def _heading(run: Run) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distilled_experts.probing import expert_similarity, narrow_vision, plain_numbers, target_subsets
+from distilled_experts.probing import cluster_subsets, expert_similarity, narrow_vision, plain_numbers
 from distilled_experts.tabular.gradients import gradient_norms
 from distilled_experts.tabular.network import StackedMixture
 from distilled_experts.tabular.training import Rows, StackedTraining
@@ -85,20 +85,27 @@ class Course:
 def vision_of(
     training: StackedTraining, network: StackedMixture, groups: Tensor, n_rows: int = _ROWS
 ) -> dict[str, Floats]:
-    """Narrow-vision indices on training rows, ``(groups, A)`` each, for a network that has these groups."""
+    """Narrow-vision indices on training rows, ``(groups, A)`` each, for a network that has these groups.
+
+    Subsets are classes, or clusters of the inputs of each group's rows.
+    """
     settings = training.settings
     positions = _positions(training.train, groups, n_rows)
-    target = training.train.target[groups.unsqueeze(1), positions]
+    x, target = (rows[groups.unsqueeze(1), positions] for rows in (training.train.x, training.train.target))
     norms = gradient_norms(
         network,
-        training.train.x[groups.unsqueeze(1), positions],
+        x,
         target,
         training.alpha[groups] * training.alpha_factor,
         task=training.task,
         distance=settings.distance,
         teacher=settings.teacher,
     )
-    subsets = [_subsets(rows, training.task) for rows in target.cpu().numpy()]
+    classes = training.task == "classification"
+    subsets = [
+        labels.cpu().numpy() if classes else cluster_subsets(rows.cpu()).codes
+        for rows, labels in zip(x, target, strict=True)
+    ]
     return {
         f"vision_{loss}": np.stack(
             [
@@ -130,7 +137,3 @@ def _positions(rows: Rows, groups: Tensor, most: int) -> Tensor:
     counts = torch.as_tensor(rows.counts, device=groups.device)[groups]
     n = min(most, min(rows.counts))
     return (torch.arange(n, device=groups.device) * counts.unsqueeze(1)) // n
-
-
-def _subsets(target: NDArray[np.generic], task: str) -> NDArray[np.int64]:
-    return target.astype(np.int64) if task == "classification" else target_subsets(target).codes

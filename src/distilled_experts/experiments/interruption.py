@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["Interruption", "deferred_interruption"]
+__all__ = ["Interruption", "deferred_interruption", "interruptible_by_termination"]
 
 
 class Interruption:
@@ -40,3 +40,19 @@ def deferred_interruption() -> Iterator[Interruption]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def interruptible_by_termination() -> Iterator[None]:
+    """Let SIGTERM raise what Ctrl-C raises, so that processes that were started are ended, too.
+
+    Outside the main thread, where Python allows no handlers, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from distilled_experts.experiments.large_tables import large_table
 from distilled_experts.experiments.preparation import Group, Stack
 from distilled_experts.experiments.specification import Specification
 from distilled_experts.experiments.stacks import new_mixture, training_of
@@ -37,7 +38,6 @@ ARMS = ("moe", "mode")
 
 _GATE = ("gate_weight", "gate_bias")
 _ATTENTION_ROWS = 1000
-_DIGITS = 4
 
 
 def run_parallel(
@@ -107,7 +107,7 @@ def _measured_pair(pair: StackedMixture, x: Array, group: Group, specification: 
         "own_domain": probed["own_domain"],
         "by_expert": np.diagonal(probed["matrix"], axis1=-2, axis2=-1),
         "shares": probed["shares"],
-        "attention": _attention(pair, x, group, specification).round(_DIGITS),
+        "attention": _attention(pair, x, group, specification),
     }
 
 
@@ -133,7 +133,7 @@ def summarise_attention(models: Sequence[Model]) -> dict[str, Any] | None:
     columns = arms["moe"][0]["columns"]
     return {
         "columns": columns,
-        **{arm: [model["attention"] for model in found] for arm, found in arms.items()},
+        **{arm: large_table([model["attention"] for model in found]) for arm, found in arms.items()},
         "picked_up": [_picked_up(columns, *pair) for pair in zip(*arms.values(), strict=True)],
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from distilled_experts.errors import DataError, RunFolderError
+from distilled_experts.errors import DataError, InvalidParameterError, RunFolderError
 from distilled_experts.experiments.data import target_name
 from distilled_experts.experiments.models import load_model, select_features
 from distilled_experts.experiments.records import Record, environment
@@ -20,7 +20,12 @@ __all__ = ["probe_table", "write_probe"]
 
 
 def probe_table(
-    model: str | Path, data: str, *, target: str | None = None, data_dir: str | Path | None = None
+    model: str | Path,
+    data: str,
+    *,
+    target: str | None = None,
+    data_dir: str | Path | None = None,
+    subsets: str | None = None,
 ) -> Record:
     """Probe a saved model on the rows of a table that have a target.
 
@@ -33,6 +38,8 @@ def probe_table(
         model does not know are passed over.
     target, data_dir
         As in `load_table`.
+    subsets : str, optional
+        "clusters" or "target", as in `probing.probe`, or a column of the table that names the subset of every row.
 
     Returns
     -------
@@ -46,12 +53,15 @@ def probe_table(
         When the folder is missing, damaged, or holds another kind of model.
     DataError
         When the data are not there, lack a column, or have a target that the model does not know.
+    InvalidParameterError
+        When there are no such subsets.
     """
     estimator = load_model(model)
     source = find_source(data, data_dir)
     name = target_name(source, target)
     X, y, notes = _rows(source, name)
-    found = estimator.probe(select_features(estimator, X), _known_target(estimator, y)).to_dict()
+    features, known_y = select_features(estimator, X), _known_target(estimator, y)
+    found = estimator.probe(features, known_y, subsets=_subsets(subsets, X)).to_dict()
     about = {
         "model": str(model),
         "data": source.name,
@@ -72,6 +82,15 @@ def _rows(source: Source, target: str) -> tuple[pd.DataFrame, pd.Series[Any], li
         raise DataError(f"target: column '{target}' has no values; allowed: a column with a value in some rows")
     notes = [f"{int(missing.sum())} rows without a target were left out"] if missing.any() else []
     return frame.drop(columns=target), frame[target], [*source.notes, *notes]
+
+
+def _subsets(asked: str | None, X: pd.DataFrame) -> Any:
+    """The cells of a column, or the name of a rule."""
+    if asked in X.columns:
+        return X[asked]
+    if asked not in (None, "clusters", "target"):
+        raise InvalidParameterError("subsets", asked, "clusters, target, or a column of the data")
+    return asked
 
 
 def _known_target(estimator: MoDEClassifier | MoDERegressor, y: pd.Series[Any]) -> Any:

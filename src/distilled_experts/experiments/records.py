@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from distilled_experts.errors import RunFolderError
-from distilled_experts.experiments.specification import Specification
+from distilled_experts.experiments.comparison import Comparison
 
 __all__ = ["Record", "RunFolder", "choose_folder", "environment"]
 
@@ -190,7 +190,7 @@ def _plain(value: Mapping[str, object]) -> dict[str, Any]:
     return dict(json.loads(json.dumps(value)))
 
 
-def choose_folder(out: str | os.PathLike[str] | None, specification: Specification, resume: bool) -> RunFolder:
+def choose_folder(out: str | os.PathLike[str] | None, specification: Comparison, resume: bool) -> RunFolder:
     """The folder named, or to continue the newest one with this specification, or else a new one under ``runs``."""
     if out is not None:
         return RunFolder(out)

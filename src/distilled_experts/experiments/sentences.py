@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from distilled_experts.experiments.specification import Specification
+from distilled_experts.experiments.comparison import Comparison
 
 __all__ = ["comparison_sentence", "notes_for", "sweep_sentence"]
 
@@ -49,7 +49,7 @@ def sweep_sentence(record: Mapping[str, Any]) -> str:
     )
 
 
-def notes_for(specification: Specification) -> list[str]:
+def notes_for(specification: Comparison) -> list[str]:
     """What a reader must know of this specification."""
     if specification.experts == 1:
         return ["one expert: there is nothing to distil, MoDE is MoE"]

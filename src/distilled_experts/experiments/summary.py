@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from distilled_experts.experiments.comparison import Comparison
 from distilled_experts.experiments.evidence import explain
+from distilled_experts.experiments.large_tables import large_table
 from distilled_experts.experiments.parallel import summarise_attention, summarise_parallel
-from distilled_experts.experiments.specification import Specification
 from distilled_experts.experiments.statistics import difference, standard_error
 
 __all__ = ["chosen_models", "summarise_comparison", "summarise_sweep"]
@@ -21,7 +22,7 @@ _EXPERTS = ("cka", "agreement", "vision_task", "vision_whole")
 _PROBED = ("own_domain", "routing_accuracy", "oracle", "gate_error", "expert_error", "combination_error")
 
 
-def chosen_models(models: Sequence[Model], specification: Specification) -> list[Model]:
+def chosen_models(models: Sequence[Model], specification: Comparison) -> list[Model]:
     """Per seed the mixture with the lowest validation loss among the grid's α; the smaller α where losses tie."""
     grid = specification.alpha if specification.distils else (0.0,)
     by_seed: dict[int, list[Model]] = {}
@@ -31,14 +32,14 @@ def chosen_models(models: Sequence[Model], specification: Specification) -> list
     return [min(by_seed[s], key=lambda m: (m["validation_loss"], m["alpha"])) for s in sorted(by_seed)]
 
 
-def summarise_comparison(models: Sequence[Model], specification: Specification, test_share: float) -> dict[str, Any]:
+def summarise_comparison(models: Sequence[Model], specification: Comparison, test_share: float) -> dict[str, Any]:
     """Arms, differences, α and probing of a comparison.
 
     Parameters
     ----------
     models : sequence of dict
         Of all arms, seeds and α, as in ``metrics.jsonl``.
-    specification : Specification
+    specification : Comparison
     test_share : float
         Test rows divided by training rows, for the corrected t.
     """
@@ -86,7 +87,7 @@ def _why(
     }
 
 
-def summarise_sweep(models: Sequence[Model], specification: Specification, test_share: float) -> dict[str, Any]:
+def summarise_sweep(models: Sequence[Model], specification: Comparison, test_share: float) -> dict[str, Any]:
     """One cell for every number of experts and every α, each against α = 0 with as many experts."""
     counts = sorted({m["experts"] for m in models})
     cells = []
@@ -145,7 +146,8 @@ def _arm(models: Sequence[Model]) -> dict[str, Any]:
 
 
 def _probing(models: Sequence[Model]) -> dict[str, Any]:
-    return {name: _values(models, name) for name in (*_PROBED, "shares", "matrix")}
+    measures = {name: _values(models, name) for name in (*_PROBED, "shares")}
+    return measures | {"matrix": large_table(_values(models, "matrix"))}
 
 
 def _curves(models: Sequence[Model]) -> dict[str, list[Any]]:

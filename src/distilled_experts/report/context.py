@@ -7,16 +7,20 @@ from typing import Any
 
 from distilled_experts.report import formats, words
 from distilled_experts.report.findings import findings, measures, sentence
-from distilled_experts.report.probe import expert_rows
+from distilled_experts.report.images import by_class, sheets
+from distilled_experts.report.probe import expert_rows, losses_of
 from distilled_experts.report.records import MIXTURES, alpha_counts, arms_of, probing_of
+from distilled_experts.report.translations import domains, translations
 from distilled_experts.report.values import Record, change, finite, mean
+from distilled_experts.report.why import column_rows
 
 CLASSES_SHOWN = 30
+COLUMNS_SHOWN = 40
 # A template may ask for these whether the record holds them or not; everything else must be there.
 OPTIONAL = (
     "sentence", "notes", "run", "environment", "specification", "generalisation_gap", "seconds", "rows",
-    "features", "experts", "alpha_grid", "alpha", "negated", "task", "perplexity", "split", "data", "model", "target",
-    "layer", "why",
+    "features", "experts", "alpha_grid", "alpha", "negated", "task", "split", "data", "model", "target",
+    "layer", "why", "by_class", "log_loss",
 )  # fmt: skip
 FOUND = ("mean", "low", "high", "p", "detectable")
 
@@ -29,7 +33,12 @@ def context_of(record: Record) -> dict[str, Any]:
 
 
 def _probe_context(record: Record) -> dict[str, Any]:
-    return {"findings": findings(record)[1:], "measures": measures(record), "experts": expert_rows(record)}
+    return {
+        "findings": findings(record)[1:],
+        "measures": measures(record),
+        "experts": expert_rows(record),
+        "losses": losses_of(record),
+    }
 
 
 def _compare_context(record: Record) -> dict[str, Any]:
@@ -44,6 +53,12 @@ def _compare_context(record: Record) -> dict[str, Any]:
         "alphas": alpha_counts(record),
         "classes": [formats.clean(name) for name in record.get("classes") or ()],
         "classes_shown": CLASSES_SHOWN,
+        "columns": column_rows(record),
+        "columns_shown": COLUMNS_SHOWN,
+        "sheets": sheets(record),
+        "domains": domains(record),
+        "translations": translations(record),
+        "by_class": by_class(record),
     }
 
 

@@ -13,6 +13,7 @@ from distilled_experts.report.why import why_of
 PROBED = "model"
 # Of more experts, figures of every single one show the first, a page the part of the record that it can hold.
 MOST_DRAWN = 16
+MATRICES = ("matrix", "log_loss_matrix", "perplexity_matrix")
 
 
 class Experts(NamedTuple):
@@ -30,8 +31,10 @@ class Experts(NamedTuple):
     matrix: list[list[Number]]
 
 
-def stepped_alphas(record: Record) -> list[float]:
+def stepped_alphas(record: Record, measure: str = "shares") -> list[float]:
     """Return every α at which the record knows the experts, 0 first; none where there is nothing to step through.
+
+    What must be known is the ``measure``, "shares" or "matrix": of many experts a record lacks the matrix.
 
     Examples
     --------
@@ -39,7 +42,7 @@ def stepped_alphas(record: Record) -> list[float]:
     [0.0, 0.1]
     """
     path = why_of(record, "by_alpha")
-    alphas = known(path.get("alpha")) if path.get("shares") else []
+    alphas = known(path.get("alpha")) if path.get(measure) else []
     return alphas if len(alphas) > 1 else []
 
 
@@ -117,7 +120,7 @@ def embedded(record: Record) -> Record:
 def _without_matrices(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
-    return {key: _without_matrices(item) for key, item in value.items() if key not in ("matrix", "perplexity_matrix")}
+    return {key: _without_matrices(item) for key, item in value.items() if key not in MATRICES}
 
 
 def _single(record: Record) -> Experts:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from distilled_experts.report.formats import clean, counted, fixed, percent
-from distilled_experts.report.probe import ERRORS, vision_index
+from distilled_experts.report.formats import clean, counted, fixed, percent, upper_first
+from distilled_experts.report.probe import ERRORS, losses_of, vision_index
 from distilled_experts.report.values import Record, finite, known
-from distilled_experts.report.words import measure_line, own_domain_name, sample_name, score_name
+from distilled_experts.report.words import (
+    loss_name,
+    loss_places,
+    measure_line,
+    own_domain_name,
+    sample_name,
+    score_name,
+)
 
-PERPLEXITIES = {"perplexity": "perplexity of the mixture", "own_domain_perplexity": "perplexity on own domain"}
 # A domain below this part of an even share counts as forgotten.
 FORGOTTEN = 0.1
 
@@ -25,7 +31,7 @@ def findings(record: Record) -> list[str]:
     record : mapping
         The record of a probing.
     """
-    parts = (_scores, _perplexity, _routing, _errors, _domains, _similarity, _vision)
+    parts = (_scores, _losses, _routing, _errors, _domains, _similarity, _vision)
     return [text for part in parts if (text := part(record))]
 
 
@@ -37,9 +43,10 @@ def measures(record: Record) -> list[tuple[str, Record]]:
         "routing_accuracy": "routing accuracy",
         "oracle": "oracle: some expert right",
     }
-    names |= {key: name for key, name in PERPLEXITIES.items() if record.get(key)}
+    found, parts = losses_of(record), {"mixture": "of the mixture", "own_domain": "on own domain"}
+    losses = [(f"{loss_name(record)} {words}", found[part]) for part, words in parts.items() if found]
     errors = [(name, record["errors"][key]) for key, name in ERRORS.items()]
-    return [*((name, record[key]) for key, name in names.items()), *errors]
+    return [*((name, record[key]) for key, name in names.items()), *losses, *errors]
 
 
 def _scores(record: Record) -> str:
@@ -50,11 +57,12 @@ def _scores(record: Record) -> str:
     )
 
 
-def _perplexity(record: Record) -> str:
-    if not record.get("perplexity"):
+def _losses(record: Record) -> str:
+    found = losses_of(record)
+    if not found:
         return ""
-    mixture, own = (measure_line(record[key], 2) for key in PERPLEXITIES)
-    return f"Perplexity of the mixture {mixture}; of each expert alone on its own domain {own}."
+    mixture, own = (measure_line(found[part], loss_places(record)) for part in ("mixture", "own_domain"))
+    return f"{upper_first(loss_name(record))} of the mixture {mixture}; of each expert alone on its own domain {own}."
 
 
 def _routing(record: Record) -> str:

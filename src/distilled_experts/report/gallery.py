@@ -101,7 +101,8 @@ def _drawn(recipe: Recipe, record: Record) -> Iterator[tuple[str, Number, Figure
     """Name, α, drawing and description of each view of a figure; none where the record lacks the data."""
     if not recipe.collect(record).rows:
         return
-    steps = shown_steps(stepped_alphas(record), first_step(record), MOST_STEPS) if recipe.stepped else []
+    alphas = stepped_alphas(record, recipe.stepped) if recipe.stepped else []
+    steps = shown_steps(alphas, first_step(record), MOST_STEPS)
     for alpha in steps:
         name = f"{recipe.key}-alpha-{alpha:g}"
         yield name, alpha, recipe.draw(record, alpha=alpha), recipe.describe(record, alpha=alpha)

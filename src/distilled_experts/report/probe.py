@@ -11,27 +11,35 @@ ENDS = ("value", "low", "high")
 LOSSES = {"whole": "whole training loss", "task": "task loss alone"}
 
 
-def own_scores(record: Record, matrix: str = "matrix") -> dict[str, list[Number]]:
-    """Return the score, or the ``perplexity_matrix``, of each expert alone on its own domain (E,), with its interval.
+def own_scores(record: Record) -> dict[str, list[Number]]:
+    """Return the score of each expert alone on its own domain (E,), with its interval."""
+    return _own(record["matrix"])
 
-    Lists are empty where the record has no such matrix.
+
+def losses_of(record: Record) -> dict[str, Record]:
+    """Return the log loss, or of a language model the perplexity; nothing where the record knows none.
+
+    Measures of the ``mixture``, of each sample's dominating expert alone as ``own_domain``, and the ``matrix``.
     """
-    found = record.get(matrix) or {}
-    return {end: [finite(row[i]) for i, row in enumerate(found.get(end) or ())] for end in ENDS}
+    name = "perplexity" if record.get("task") == "language" else "log_loss"
+    keys = {"mixture": name, "own_domain": f"own_domain_{name}", "matrix": f"{name}_matrix"}
+    found = {part: record.get(key) or {} for part, key in keys.items()}
+    return found if any(known(row) for row in found["matrix"].get("value") or ()) else {}
 
 
 def expert_rows(record: Record) -> list[dict[str, Any]]:
     """Return one row an expert: its number, share and own-domain score with intervals, and its mean score elsewhere.
 
-    Of language models also its perplexity on its own domain; None otherwise.
+    With its loss on its own domain, as from `losses_of`, or None.
     """
-    shares, own, perplexity = record["shares"], own_scores(record), own_scores(record, "perplexity_matrix")
+    shares, own, losses = record["shares"], own_scores(record), losses_of(record)
+    loss = _own(losses["matrix"]) if losses else None
     return [
         {
             "expert": i,
             "share": {end: shares[end][i] for end in ENDS},
             "own": {end: own[end][i] for end in ENDS},
-            "perplexity": {end: perplexity[end][i] for end in ENDS} if perplexity["value"] else None,
+            "loss": {end: loss[end][i] for end in ENDS} if loss else None,
             "others": mean(score for j, score in enumerate(record["matrix"]["value"][i]) if j != i),
         }
         for i in range(record["experts"])
@@ -60,6 +68,10 @@ def visions_of(record: Record) -> dict[str, list[list[Number]]]:
 def vision_index(record: Record, loss: str) -> Number:
     """Return the narrow-vision index of a loss."""
     return finite(((record.get("narrow_vision") or {}).get(loss) or {}).get("index"))
+
+
+def _own(matrix: Record) -> dict[str, list[Number]]:
+    return {end: [finite(row[i]) for i, row in enumerate(matrix.get(end) or ())] for end in ENDS}
 
 
 def _share(count: Any, total: float) -> Number:

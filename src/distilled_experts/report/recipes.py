@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 
 
 class Recipe(NamedTuple):
-    """How one exhibit is made from a record; a stepped one takes an ``alpha`` and is made anew for each."""
+    """How one exhibit is made from a record; one that is stepped takes an ``alpha`` and is made anew for each.
+
+    ``stepped`` is the measure that must be known at every α.
+    """
 
     key: str
     title: str
     draw: Callable[..., Figure]
     describe: Callable[..., Caption]
     collect: Callable[[Record], Data]
-    stepped: bool = False
+    stepped: str = ""
 
 
 class Section(NamedTuple):
@@ -79,7 +82,7 @@ COMPARE = (
                 figures.domains,
                 captions.experts.domains,
                 data.experts.domains,
-                stepped=True,
+                stepped="shares",
             ),
             Recipe(
                 "expert-domain-matrix",
@@ -87,7 +90,7 @@ COMPARE = (
                 figures.expert_domain_matrix,
                 captions.experts.expert_domain_matrix,
                 data.experts.expert_domain_matrix,
-                stepped=True,
+                stepped="matrix",
             ),
             Recipe(
                 "contrasted-domains",
@@ -190,11 +193,11 @@ PROBE = (
                 data.model.expert_domain_matrix,
             ),
             Recipe(
-                "perplexity-matrix",
-                "Perplexity of every expert on every domain",
-                figures.perplexity_matrix,
-                captions.model.perplexity_matrix,
-                data.model.perplexity_matrix,
+                "loss-matrix",
+                "How sure every expert is on every domain",
+                figures.loss_matrix,
+                captions.model.loss_matrix,
+                data.model.loss_matrix,
             ),
             Recipe(
                 "composition",
@@ -221,26 +224,31 @@ PROBE = (
         ),
     ),
 )
+SWEPT = {
+    "score": "Test score",
+    "own_domain": "Experts on their own domains",
+    "similarity": "Similarity of the experts",
+    "narrow_vision": "Narrow vision",
+}
+
+
+def _swept(measure: str, along: str) -> Recipe:
+    """A measure of a sweep along α, or along the number of experts."""
+    draw, describe, name = {
+        "alpha": (figures.alpha_by_experts, captions.sweep.against_alpha, "α"),
+        "experts": (figures.experts_by_alpha, captions.sweep.against_experts, "the number of experts"),
+    }[along]
+    return Recipe(
+        f"{measure.replace('_', '-')}-against-{along}",
+        f"{SWEPT[measure]} against {name}",
+        partial(draw, measure=measure),
+        partial(describe, measure=measure),
+        partial(data.sweep.swept, measure=measure, along=along),
+    )
+
+
 SWEEP = (
-    Section(
-        "figures",
-        "Figures",
-        (
-            Recipe(
-                "alpha-by-experts",
-                "Test score against α, by number of experts",
-                figures.alpha_by_experts,
-                captions.sweep.sweep_scores,
-                data.sweep.sweep_scores,
-            ),
-            Recipe(
-                "own-domain-by-experts",
-                "Experts on their own domains, by number of experts",
-                partial(figures.alpha_by_experts, own_domain=True),
-                captions.sweep.sweep_own_domain,
-                data.sweep.sweep_own_domain,
-            ),
-        ),
-    ),
+    Section("along-alpha", "Against the strength of distillation", tuple(_swept(name, "alpha") for name in SWEPT)),
+    Section("along-experts", "Against the number of experts", tuple(_swept(name, "experts") for name in SWEPT)),
 )
 SECTIONS = {"compare": COMPARE, "probe": PROBE, "sweep": SWEEP}

@@ -94,13 +94,15 @@ def _measures(record: Record) -> RenderableType:
 
 
 def _expert_rows(record: Record) -> RenderableType:
-    # Of language models the perplexity takes the place of the score elsewhere: 80 columns hold no more.
-    last = "perplexity there" if record.get("perplexity") else "on the others’"
-    table = _table(("expert", f"share of the {words.sample_name(record)}s", "alone on its domain", last))
-    for row in expert_rows(record)[:MOST_EXPERTS]:
+    rows, places = expert_rows(record)[:MOST_EXPERTS], words.loss_places(record)
+    with_loss = any(row["loss"] for row in rows)
+    losses = [words.loss_name(record)] if with_loss else []
+    share = f"share of the {words.sample_name(record)}s"
+    table = _table(("expert", share, "alone on its domain", *losses, "others"))
+    for row in rows:
         share, own = words.measure_line(row["share"], 3), words.measure_line(row["own"], 3)
-        end = fixed(row["perplexity"]["value"], 2) if row["perplexity"] else fixed(row["others"], 3)
-        table.add_row(str(row["expert"]), share, own, end)
+        loss = [fixed(row["loss"]["value"], places)] if with_loss else []
+        table.add_row(str(row["expert"]), share, own, *loss, fixed(row["others"], 3))
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,12 +69,38 @@ def ignored_columns(record: Record) -> dict[str, Number]:
 
     Ignored is an attention below a tenth of an even share.
     """
+    ignored = {arm: [_ignored(expert) for expert in experts] for arm, experts in _attentive(record).items()}
+    return {arm: mean(map(sum, experts)) for arm, experts in ignored.items()}
+
+
+def column_rows(record: Record) -> list[dict[str, Any]]:
+    """Return one row a column: how many experts ignore it in each arm, as shares, and how many pick it up.
+
+    Over all seeds and experts; columns that more of them pick up come first, then those that MoE's ignore. None where
+    the record does not hold the attention.
+    """
+    found, arms = why_of(record, "attention"), _attentive(record)
+    picked = Counter(str(name) for seed in found.get("picked_up") or () for expert in seed for name in expert)
+    ignored = {arm: columns([_ignored(expert) for expert in experts]) for arm, experts in arms.items()}
+    rows = [
+        {
+            "column": str(name),
+            "picked_up": picked[str(name)],
+            **{arm: mean(ignored[arm][place]) if arm in ignored else None for arm in MIXTURES},
+        }
+        for place, name in enumerate(found.get("columns") or () if arms else ())
+    ]
+    return sorted(rows, key=lambda row: (-row["picked_up"], -(row["moe"] or 0.0)))
+
+
+def _attentive(record: Record) -> dict[str, list[Sequence[Any]]]:
+    """The attention of all experts of all seeds to the columns, by arm; without experts that have no domain."""
     found = why_of(record, "attention")
-    return {arm: mean(_ignored(expert) for seed in found[arm] for expert in seed) for arm in MIXTURES if found.get(arm)}
+    return {arm: [e for seed in found[arm] for e in seed if known(e)] for arm in MIXTURES if found.get(arm)}
 
 
-def _ignored(expert: Sequence[Any]) -> int:
-    return sum(share < IGNORED / len(expert) for share in known(expert))
+def _ignored(expert: Sequence[Any]) -> list[bool]:
+    return [share is not None and share < IGNORED / len(expert) for share in map(finite, expert)]
 
 
 def _ranked_mean(attention: Sequence[Sequence[Sequence[Any]]], shares: Sequence[Sequence[Any]]) -> list[list[Number]]:

@@ -16,6 +16,7 @@ METRIC_NAMES = {
     "r2": "R²",
     "mae": "MAE",
     "rmse": "RMSE",
+    "bleu": "BLEU",
 }
 
 
@@ -48,9 +49,33 @@ def own_domain_name(record: Record) -> str:
     return f"{score_name(record)} on own domain"
 
 
+def swept_name(record: Record, measure: str) -> str:
+    """Name one of the measures of a sweep."""
+    names = {
+        "score": f"test {metric_name(record)}",
+        "own_domain": own_domain_name(record),
+        "similarity": "similarity of the experts (CKA)",
+        "narrow_vision": "narrow-vision index",
+    }
+    return names[measure]
+
+
+def loss_name(record: Record) -> str:
+    """Name the loss that tells how sure the experts are."""
+    return "perplexity" if record.get("task") == "language" else "log loss"
+
+
+def loss_places(record: Record) -> int:
+    """Return the number of decimals in which that loss is shown."""
+    return 2 if record.get("task") == "language" else 3
+
+
 def subset_name(record: Record) -> str:
-    """Name one of the subsets of the samples that are told apart in a probing."""
-    return {"regression": "range of the target", "language": "class of tokens"}.get(str(record.get("task")), "class")
+    """Name one of the subsets of the samples that narrow vision tells apart."""
+    if record.get("task") == "language":
+        return "class of tokens"
+    usual = "cluster of the inputs" if record.get("task") == "regression" else "class"
+    return clean(record.get("subset_kind") or usual)
 
 
 def sample_name(record: Record) -> str:

@@ -147,7 +147,9 @@ class MoDEEstimator(BaseEstimator):
         self._keep(fit_members(members, self._task, train, validation, encodings, alphas, settings, self.device, watch))
         return self
 
-    def probe(self, X: Any, y: Any, *, layer: int | None = None, sample_weight: Any = None) -> ProbeRecord:
+    def probe(
+        self, X: Any, y: Any, *, layer: int | None = None, sample_weight: Any = None, subsets: Any = None
+    ) -> ProbeRecord:
         """Expert probing on rows with known targets, as `distilled_experts.probing.probe`.
 
         Parameters
@@ -157,6 +159,8 @@ class MoDEEstimator(BaseEstimator):
         layer : int, optional
             Which of the `n_estimators` mixtures; default: the first.
         sample_weight : array, shape (n,), optional
+        subsets : {"clusters", "target"} or array, shape (n,), optional
+            What narrow vision tells apart; default: classes, or for numbers clusters of the inputs.
 
         Examples
         --------
@@ -167,7 +171,7 @@ class MoDEEstimator(BaseEstimator):
         >>> record.matrix.shape
         (4, 4)
         """
-        return probe(self, X, y, layer=layer, sample_weight=sample_weight)
+        return probe(self, X, y, layer=layer, sample_weight=sample_weight, subsets=subsets)
 
     def members_on(self, X: Any, y: Any, *, layer: str | int | None = None) -> ProbedSamples:
         """What `probe` measures: see `distilled_experts.probing.Probeable`."""

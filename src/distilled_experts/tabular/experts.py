@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from distilled_experts.probing import (
     ExpertFunction,
+    ExpertLosses,
     ExpertOutputs,
     ProbedSamples,
     choose_layer,
     class_subsets,
     dominating_experts,
-    target_subsets,
+    regression_subsets,
 )
 from distilled_experts.tabular.gradients import gradient_norms
 from distilled_experts.tabular.network import StackedMixture
@@ -64,16 +65,19 @@ def members_of(estimator: Any, x: Array, y: Array, layer: str | int | None) -> P
         distance=estimator.distance,
         teacher=estimator.teacher,
     )
+    outputs = network_outputs(one, x, estimator.device).model(0, 0)
     return ProbedSamples(
-        network_outputs(one, x, estimator.device).model(0, 0),
+        outputs,
         truth,
         "classification" if classes else "regression",
-        class_subsets(truth, target.classes) if classes else target_subsets(y),
+        class_subsets(truth, target.classes) if classes else regression_subsets(x, y),
         norms.task[0, 0],
         norms.whole[0, 0],
         estimator.alpha_,
         name,
         names,
+        ExpertLosses.of_scores(outputs, truth) if classes else None,
+        x,
     )
 
 

@@ -5,8 +5,21 @@ from __future__ import annotations
 from distilled_experts.report import words
 from distilled_experts.report.captions.caption import Caption
 from distilled_experts.report.formats import clean, fixed, percent, upper_first
-from distilled_experts.report.probe import ERRORS, LOSSES, composition_of, own_scores, vision_index, visions_of
+from distilled_experts.report.probe import (
+    ERRORS,
+    LOSSES,
+    composition_of,
+    losses_of,
+    own_scores,
+    vision_index,
+    visions_of,
+)
 from distilled_experts.report.values import Record, diagonal, finite, known, mean, off_diagonal
+
+MEANINGS = {
+    "log loss": "Log loss: the mean of −log of the probability that the right class was given, 0 for one that is sure",
+    "perplexity": "Perplexity: among how many equally likely tokens a model would be as unsure",
+}
 
 
 def domains(record: Record) -> Caption:
@@ -47,19 +60,20 @@ def expert_domain_matrix(record: Record) -> Caption:
     return Caption(caption, f"Heat map of the score of each expert on each domain. {numbers}.")
 
 
-def perplexity_matrix(record: Record) -> Caption:
-    """Describe the expert × domain perplexities."""
-    matrix = [[finite(value) for value in row] for row in record["perplexity_matrix"]["value"]]
+def loss_matrix(record: Record) -> Caption:
+    """Describe the expert × domain losses."""
+    found, places = losses_of(record), words.loss_places(record)
+    matrix = [[finite(value) for value in row] for row in found["matrix"]["value"]]
     numbers = (
-        f"All experts on their own domains {words.measure_line(record['own_domain_perplexity'], 2)}; the mixture "
-        f"{words.measure_line(record['perplexity'], 2)}; mean of the experts on the others’ domains "
-        f"{fixed(mean(off_diagonal(matrix)), 2)}"
+        f"All experts on their own domains {words.measure_line(found['own_domain'], places)}; the mixture "
+        f"{words.measure_line(found['mixture'], places)}; mean of the experts on the others’ domains "
+        f"{fixed(mean(off_diagonal(matrix)), places)}"
     )
     caption = (
-        f"{numbers}. Perplexity: among how many equally likely tokens a model would be as unsure; paler is better. "
+        f"{numbers}. {MEANINGS[words.loss_name(record)]}; paler is better. "
         "Rows are experts that answer alone, columns domains; the outlined diagonal is each expert on its own domain."
     )
-    return Caption(caption, f"Heat map of the perplexity of each expert on each domain. {numbers}.")
+    return Caption(caption, f"Heat map of the {words.loss_name(record)} of each expert on each domain. {numbers}.")
 
 
 def composition(record: Record) -> Caption:

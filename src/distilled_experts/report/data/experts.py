@@ -12,7 +12,7 @@ from distilled_experts.report.values import Number, Record
 def expert_domain_matrix(record: Record) -> Data:
     """Return the mean score on each domain of each expert that is drawn, ranked by domain size."""
     rows: list[tuple[object, ...]] = []
-    for arm, alpha, (_, matrix) in _arms(record):
+    for arm, alpha, (_, matrix) in _arms(record, "matrix"):
         for expert, scores in enumerate(matrix[:MOST_DRAWN], start=1):
             rows += [(arm, alpha, expert, domain, score) for domain, score in enumerate(scores[:MOST_DRAWN], start=1)]
     return Data(("arm", "alpha", "expert_rank", "domain_rank", "mean_score"), rows)
@@ -21,7 +21,7 @@ def expert_domain_matrix(record: Record) -> Data:
 def domains(record: Record) -> Data:
     """Return the share of each ranked expert in each seed."""
     rows: list[tuple[object, ...]] = []
-    for arm, alpha, (shares, _) in _arms(record):
+    for arm, alpha, (shares, _) in _arms(record, "shares"):
         for rank, seeds in enumerate(shares, start=1):
             rows += [(arm, alpha, rank, seed, share) for seed, share in enumerate(seeds)]
     return Data(("arm", "alpha", "expert_rank", "seed", "share"), rows)
@@ -33,9 +33,9 @@ def contrasted_domains(record: Record) -> Data:
     return drawn if contrasted_alphas(record) else Data(drawn.header, [])
 
 
-def _arms(record: Record) -> Iterator[tuple[str, Number, Experts]]:
-    """Name, α and experts: of every α that was trained, or else of the arms alone (no α: each seed's own)."""
-    alphas = stepped_alphas(record)
+def _arms(record: Record, measure: str) -> Iterator[tuple[str, Number, Experts]]:
+    """Name, α and experts: of every α at which the measure is known, or else of the arms (no α: each seed's own)."""
+    alphas = stepped_alphas(record, measure)
     for alpha in alphas:
         arm = "moe" if alpha == 0 else "mode"
         yield arm, alpha, experts_of(record, alpha)["mode"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from distilled_experts.report.data.rows import Data
-from distilled_experts.report.probe import ENDS, ERRORS, composition_of, own_scores, visions_of
+from distilled_experts.report.probe import ENDS, ERRORS, composition_of, losses_of, own_scores, visions_of
 from distilled_experts.report.values import Number, Record
 
 
@@ -25,13 +25,13 @@ def expert_domain_matrix(record: Record) -> Data:
     return _by_domain(record["matrix"])
 
 
-def perplexity_matrix(record: Record) -> Data:
-    """Return the perplexity of every expert on every domain, with its interval; no rows where samples are no tokens."""
-    return _by_domain(record.get("perplexity_matrix") or {})
+def loss_matrix(record: Record) -> Data:
+    """Return the log loss, or perplexity, of every expert on every domain, with its interval; no rows where unknown."""
+    return _by_domain(losses_of(record).get("matrix", {}))
 
 
 def composition(record: Record) -> Data:
-    """Return the share of every class, or range of the target, that each expert dominates."""
+    """Return the share of every class, or other subset, that each expert dominates."""
     names, shares = composition_of(record)
     return Data(("expert", "subset", "share"), _by_subset(shares, names))
 

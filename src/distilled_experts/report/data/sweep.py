@@ -1,25 +1,25 @@
-"""Scores of a sweep, cell by cell."""
+"""Measures of a sweep, cell by cell."""
 
 from __future__ import annotations
 
 from distilled_experts.report.data.rows import Data
-from distilled_experts.report.values import Record, finite, standard_error
+from distilled_experts.report.values import Record, mean, standard_error
+
+# What figures can show of the cells, and where a cell holds it: values of all seeds.
+MEASURES = {"score": "scores", "own_domain": "own_domain", "similarity": "cka", "narrow_vision": "vision_whole"}
+SCORES = ("score", "own_domain")
 
 
-def sweep_scores(record: Record) -> Data:
-    """Return mean and standard error of the test score for each number of experts and α."""
-    return _cells(record, "scores", "mean")
+def swept(record: Record, measure: str = "score", along: str | None = None) -> Data:
+    """Return mean and standard error of a measure for each number of experts and α.
 
-
-def sweep_own_domain(record: Record) -> Data:
-    """Return mean and standard error of the own-domain score for each number of experts and α."""
-    return _cells(record, "own_domain", "own_domain_mean")
-
-
-def _cells(record: Record, scores: str, centre: str) -> Data:
-    rows: list[tuple[object, ...]] = [
-        (cell.get("experts"), cell.get("alpha"), finite(cell.get(centre)), standard_error(cell.get(scores)))
-        for cell in record.get("cells") or ()
-        if finite(cell.get(centre)) is not None
-    ]
-    return Data(("experts", "alpha", "mean", "standard_error"), rows)
+    ``along`` is "experts" or "alpha": no rows where there is only one of these.
+    """
+    rows: list[tuple[object, ...]] = []
+    for cell in record.get("cells") or ():
+        values = cell.get(MEASURES[measure]) or ()
+        if mean(values) is not None:
+            rows.append((cell.get("experts"), cell.get("alpha"), mean(values), standard_error(values)))
+    header = ("experts", "alpha", "mean", "standard_error")
+    varies = along is None or len({row[header.index(along)] for row in rows}) > 1
+    return Data(header, rows if varies else [])

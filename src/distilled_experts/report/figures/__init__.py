@@ -16,7 +16,7 @@ Examples
 
 from __future__ import annotations
 
-from distilled_experts.report.figures.alpha import alpha_by_experts, own_domain_against_alpha, score_against_alpha
+from distilled_experts.report.figures.alpha import own_domain_against_alpha, score_against_alpha
 from distilled_experts.report.figures.attention import attention
 from distilled_experts.report.figures.change import exchange, flow, parallel_study
 from distilled_experts.report.figures.course import (
@@ -29,12 +29,13 @@ from distilled_experts.report.figures.experts import contrasted_domains, domains
 from distilled_experts.report.figures.model import (
     composition,
     errors,
+    loss_matrix,
     narrow_vision,
     own_domain,
-    perplexity_matrix,
     similarity,
 )
 from distilled_experts.report.figures.style import to_svg
+from distilled_experts.report.figures.sweep import alpha_by_experts, experts_by_alpha
 from distilled_experts.report.figures.training import differences, learning_curves
 
 __all__ = [
@@ -54,11 +55,12 @@ __all__ = [
     "similarity_against_alpha",
     "attention",
     "own_domain",
-    "perplexity_matrix",
+    "loss_matrix",
     "composition",
     "errors",
     "narrow_vision",
     "similarity",
     "alpha_by_experts",
+    "experts_by_alpha",
     "to_svg",
 ]

@@ -1,4 +1,4 @@
-"""Scores against the strength of distillation, of a comparison and of a sweep."""
+"""Scores of a comparison against the strength of distillation."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from distilled_experts.report.values import Record, columns, finite, known, mean
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-SWEEP_MARKERS = "osD^vPX*"
 
 
 def score_against_alpha(record: Record, ax: Axes | None = None) -> Figure:
@@ -72,54 +70,3 @@ def _along_alpha(record: Record, ax: Axes | None, quantity: str) -> Axes:
     alpha_axis(ax, grid, dict(alpha_counts(record)))
     cut_below(ax, visible_range(means, shown=means[:1]), points)
     return ax
-
-
-def alpha_by_experts(record: Record, ax: Axes | None = None, *, own_domain: bool = False) -> Figure:
-    """Draw the score of a sweep against α, one line for each number of experts.
-
-    Parameters
-    ----------
-    record : mapping
-        The record of a sweep.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure otherwise.
-    own_domain : bool
-        Draw the score of the experts on their own domains instead of the mixture's test score.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    InvalidParameterError
-        If ``record`` is not the record of a sweep.
-    """
-    record = check(record, "sweep")
-    grid, sizes = known(record.get("alpha")), list(record.get("experts") or ())
-    cells = {(cell["experts"], cell["alpha"]): cell for cell in record.get("cells") or ()}
-    points: list[tuple[float, float]] = []
-    mean_key, seeds_key = ("own_domain_mean", "own_domain") if own_domain else ("mean", "scores")
-    with look():
-        ax = figure_axes(ax)
-        tidy(ax)
-        for order, size in enumerate(sizes):
-            line = [cells.get((size, alpha), {}) for alpha in grid]
-            means = [finite(cell.get(mean_key)) for cell in line]
-            errors = [standard_error(cell.get(seeds_key)) for cell in line]
-            points += error_line(
-                ax,
-                means,
-                errors,
-                colour=ARM_COLOURS["mode"],
-                marker=SWEEP_MARKERS[order % len(SWEEP_MARKERS)],
-                label=f"E = {size}",
-                opacity=0.45 + 0.55 * order / max(len(sizes) - 1, 1),
-                offset=0.05 * (order - (len(sizes) - 1) / 2),
-            )
-        alpha_axis(ax, grid)
-        plain = [cells.get((size, grid[0]), {}).get(mean_key) for size in sizes] if grid else []
-        cut_below(ax, visible_range([y for _, y in points], shown=plain), points)
-        ax.set_ylabel(words.own_domain_name(record) if own_domain else f"test {words.metric_name(record)}")
-        legend_above(ax, columns=5)
-    return owner(ax)

@@ -19,7 +19,7 @@ from distilled_experts.report.figures.style import (
     tidy,
 )
 from distilled_experts.report.formats import shortened
-from distilled_experts.report.probe import ERRORS, LOSSES, composition_of, own_scores, visions_of
+from distilled_experts.report.probe import ERRORS, LOSSES, composition_of, losses_of, own_scores, visions_of
 from distilled_experts.report.records import check
 from distilled_experts.report.values import Number, Record, finite
 
@@ -82,10 +82,13 @@ def own_domain(record: Record, ax: Axes | None = None) -> Figure:
     return owner(ax)
 
 
-def perplexity_matrix(record: Record, ax: Axes | None = None) -> Figure:
-    """Draw the perplexity of every expert alone on every domain, of at most 16 experts; as `own_domain`."""
+def loss_matrix(record: Record, ax: Axes | None = None) -> Figure:
+    """Draw the log loss, or of tokens the perplexity, of every expert alone on every domain; as `own_domain`.
+
+    At most 16 experts are drawn.
+    """
     record = check(record, "probe")
-    found = (record.get("perplexity_matrix") or {}).get("value") or ()
+    found = losses_of(record).get("matrix", {}).get("value") or ()
     matrix = [[finite(cell) for cell in row[:EXPERTS]] for row in found[:EXPERTS]]
     names = [str(expert) for expert in range(len(matrix))]
     with look():
