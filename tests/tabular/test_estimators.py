@@ -347,7 +347,7 @@ def test_probed_mixture_is_the_one_that_predicts():
 def test_probing_a_regressor_takes_targets_in_their_own_units():
     X, y = load_diabetes(return_X_y=True)
     regressor = MoDERegressor(**FAST, n_estimators=1).fit(X, 1000 + y)
-    record = regressor.probe(X, 1000 + y)
+    record = regressor.probe(X, 1000 + y, subsets="target")
     assert record.score == pytest.approx(regressor.score(X, 1000 + y), abs=1e-6)
     assert record.subsets[0].startswith("below 1")
     np.testing.assert_allclose(record.composition.sum(1) / len(y), record.shares)
