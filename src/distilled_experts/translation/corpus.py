@@ -12,7 +12,7 @@ import numpy as np
 
 from distilled_experts.errors import DataError
 
-__all__ = ["Corpus", "Pair", "Split", "tidied"]
+__all__ = ["Corpus", "Split", "tidied"]
 
 Pair = tuple[str, str]
 """A sentence and its translation."""
