@@ -103,7 +103,7 @@ def _depth(score: Number, limits: Limits) -> float:
 
 
 def _names(axis: Axis, names: Sequence[str]) -> None:
-    step = 1 + (len(names) - 1) // MOST_NAMES
+    step = 1 + max(0, len(names) - 1) // MOST_NAMES
     axis.set_ticks(range(0, len(names), step), [clean(name) for name in names[::step]])
 
 
