@@ -101,6 +101,12 @@ def test_an_archive_by_path_and_by_name(tmp_path):
     assert images_from("other", 255 - by_path.pixels, by_path.y).fingerprint != by_path.fingerprint
 
 
+def test_fashion_has_names(tmp_path):
+    np.savez(tmp_path / "fashion_mnist_small.npz", X=np.zeros((20, 8, 8), dtype=np.uint8), y=np.arange(20) % 10)
+    images = load_images("fashion_mnist", data_dir=tmp_path)
+    assert (images.classes[0], images.classes[9], images.natural) == ("T-shirt", "ankle boot", False)
+
+
 def test_a_name_is_not_that_of_a_longer_one(tmp_path):
     np.savez(tmp_path / "cifar100_small.npz", X=GREY, y=[0, 1, 0, 1])
     with pytest.raises(UnknownDataError, match="'cifar' is no folder"):
@@ -154,6 +160,8 @@ def test_drawing_keeps_the_shares_of_the_classes_and_is_always_the_same():
 def test_unknown_names_and_folders(tmp_path):
     with pytest.raises(UnknownDataError, match="known: digits, mnist, fashion-mnist, cifar10, cifar100"):
         load_images("nonesuch")
+    with pytest.raises(InvalidParameterError, match="data: ''"):
+        load_images("")
     with pytest.raises(InvalidParameterError, match="data_dir"):
         load_images("mnist", data_dir=tmp_path / "nowhere")
 

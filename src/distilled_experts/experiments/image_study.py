@@ -94,9 +94,9 @@ class ImageStudy:
         train, validation, test = self._parts(cell.seed)
         settings = self.model_settings(cell.arm)
         model = build_model(settings, seed=cell.seed, alpha=cell.alpha)
-        course = (
-            ImageCourse(model, cell.alpha, train, validation, s.training.epochs) if settings.n_experts > 1 else None
-        )
+        course = None
+        if settings.n_experts > 1:
+            course = ImageCourse(model, cell.alpha, train, validation, s.training.epochs)
         samples = Samples(
             torch.cat([train.x, validation.x]),
             torch.from_numpy(np.concatenate([train.y, validation.y])),

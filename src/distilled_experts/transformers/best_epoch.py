@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +54,7 @@ class BestEpoch(TrainerCallback):
         self.after_epoch = after_epoch
         self._columns = {"loss": curves.train_loss, metric: curves.validation_loss}
         self._best: dict[str, Tensor] = {}
+        self._lowest = math.inf
 
     def on_log(
         self,
@@ -70,7 +72,8 @@ class BestEpoch(TrainerCallback):
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Keep the weights if they are the best so far."""
         losses = self.curves.validation_loss
-        if losses[-1] <= min(losses):
+        if losses[-1] <= self._lowest:
+            self._lowest = losses[-1]
             self._best = copy.deepcopy(self.model.state_dict())
             self.curves.best_epoch = len(losses)
         if self.after_epoch is not None:

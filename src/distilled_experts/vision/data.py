@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ _HUB = {
 }
 # Mirrored digits are none, and nearly all of these shoes point to the left.
 _UNNATURAL = ("digits", "mnist", "fashion-mnist")
+_FASHION = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 
 
 def load_images(data: str, *, data_dir: str | Path | None = None, size: int = 32) -> Images:
@@ -62,6 +64,8 @@ def load_images(data: str, *, data_dir: str | Path | None = None, size: int = 32
     >>> images.pixels.shape, len(images.classes), images.natural
     ((1797, 8, 8, 1), 10, False)
     """
+    if not data:
+        raise InvalidParameterError("data", data, "a folder, an .npz file, or the name of a set of images")
     path = Path(data)
     if path.is_dir():
         return read_folder(path, path.resolve().name, size=size)
@@ -69,11 +73,11 @@ def load_images(data: str, *, data_dir: str | Path | None = None, size: int = 32
         return read_archive(path, path.stem)
     name = data.lower().replace("_", "-")
     local = {} if data_dir is None else _below(Path(data_dir))
-    found = next((path for stem, path in local.items() if stem == name or stem.startswith(f"{name}-")), None)
+    found = local.get(name) or next((path for stem, path in local.items() if stem.startswith(f"{name}-")), None)
     if found is not None and found.is_dir():
         return read_folder(found, name, size=size)
     if found is not None:
-        return read_archive(found, name, natural=name not in _UNNATURAL)
+        return _named(read_archive(found, name, natural=name not in _UNNATURAL))
     if name == "digits":
         return _digits()
     if name in _HUB:
@@ -89,6 +93,12 @@ def _below(folder: Path) -> dict[str, Path]:
     found = sorted(folder.rglob(f"*{_ARCHIVE}"), key=lambda path: (len(path.parts), path))
     folders = (path for path in sorted(folder.iterdir()) if path.is_dir() and any(p.is_dir() for p in path.iterdir()))
     return {path.stem.lower().replace("_", "-"): path for path in (*reversed(found), *folders)}
+
+
+def _named(images: Images) -> Images:
+    """Classes that are numbers in the archives, by their names."""
+    numbered = images.name == "fashion-mnist" and images.classes == tuple("0123456789")
+    return replace(images, classes=_FASHION) if numbered else images
 
 
 def _digits() -> Images:

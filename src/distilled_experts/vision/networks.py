@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from distilled_experts.layers import MixtureOfExperts, MoEOutput
@@ -85,7 +87,9 @@ class ConvolutionNetwork(nn.Module):
 
     def __init__(self, channels: tuple[int, ...], head: nn.Module, *, alpha: float = 0.0, balance: float = 0.0) -> None:
         super().__init__()
-        self.stem = nn.ModuleList(nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(channels))
+        stem = nn.ModuleList(nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(channels))
+        # Of images with one channel nobody can tell how they lie in memory; of the weights one can.
+        self.stem = convert_conv2d_weight_memory_format(stem, torch.channels_last)
         self.head = head
         self.alpha = alpha
         self.balance = balance
