@@ -14,10 +14,11 @@ from distilled_experts.layers.dense_experts import run_all
 ACTIVATION_NAMES: tuple[Activation, ...] = ("relu", "gelu", "swiglu")
 
 
-@pytest.fixture(params=["batched", "one by one"])
+@pytest.fixture(params=["all at once", "two by two", "one by one"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "one by one":
-        monkeypatch.setattr(dense_experts, "_BATCHED_BYTES", 0)
+    if request.param != "all at once":
+        monkeypatch.setattr(dense_experts, "_CHUNK_BYTES", 0)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 1 if request.param == "one by one" else 2)
 
 
 def make(activation: Activation, bias: bool = True) -> tuple[Tensor, Experts]:

@@ -118,14 +118,6 @@ def test_all_experts_active_equals_dense(n_experts: int) -> None:
     torch.testing.assert_close(a.distillation_loss, b.distillation_loss)
 
 
-def test_one_by_one_equals_batched(monkeypatch: pytest.MonkeyPatch) -> None:
-    layer, x = build(), samples(6, 3)
-    batched = layer(x)
-    monkeypatch.setattr("distilled_experts.layers.dense_experts._BATCHED_BYTES", 0)
-    compare(layer, x)
-    torch.testing.assert_close(layer(x).output, batched.output)
-
-
 @pytest.mark.parametrize("top_k", [None, 2])
 def test_strength_zero_is_plain_to_the_bit(top_k: int | None) -> None:
     plain = build(top_k=top_k, distillation=False, dtype=torch.float32)

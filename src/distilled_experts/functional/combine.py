@@ -6,7 +6,7 @@ from torch import Tensor
 
 from distilled_experts.functional.comparison import compare
 from distilled_experts.functional.distillation import mutual_distillation
-from distilled_experts.functional.fused import distilled_sum, weighted_sum
+from distilled_experts.functional.fused import distilled_sum, transformed, weighted_sum
 from distilled_experts.functional.options import Distance, Teacher, Weighting, check_distillation
 
 
@@ -29,7 +29,7 @@ def combine(
 
     The output has the same bits with and without distillation, and so have its gradients where the loss is
     weighted with zero. Squared error (also relative) with the plain mean and uniform weights takes a fused
-    way with a gradient in closed form; all else is left to autograd.
+    way with a gradient in closed form; all else, and all under a transform of `torch.func`, is left to autograd.
 
     Parameters
     ----------
@@ -74,8 +74,8 @@ def combine(
         return weighted_sum(expert_outputs, weights), None
     check_distillation(distance, teacher, weighting, temperature)
     compared = mask if compared is None else compared
-    plain = distance in ("mse", "relative") and teacher == "mean" and weighting == "uniform"
-    if plain and not (sample_weight is not None and sample_weight.requires_grad):
+    fused = distance in ("mse", "relative") and teacher == "mean" and weighting == "uniform" and not transformed()
+    if fused and not (sample_weight is not None and sample_weight.requires_grad):
         comparison = compare(expert_outputs, compared, sample_weight)
         return distilled_sum(expert_outputs, weights, comparison, pair_scale, distance == "relative")
     loss = mutual_distillation(

@@ -1,8 +1,7 @@
 """Mixture and distillation loss of squared error in one pass, with their gradients in closed form.
 
-Legend: N samples, k experts, width D, ``*`` any leading axes. Experts are visited one by one: nothing as
-large as all expert outputs is allocated on the way forward, and a layout with experts outermost stays as it
-is.
+Legend: N samples, k experts, width D, ``*`` any leading axes. Sums over the experts visit them one by one, many
+times faster than a reduction of that axis; a layout with experts outermost stays as it is.
 
 The gradient of ``L = Σ_n Σ_i c_ni ‖e_ni − ē_n‖²`` with ``c_ni`` proportional to the shares that average ē is
 ``∂L/∂e_i = 2 c_ni (e_i − ē)``, because the way through ē cancels.
@@ -25,8 +24,8 @@ Gradients = tuple[Tensor | None, Tensor | None]
 
 def weighted_sum(outputs: Tensor, weights: Tensor) -> Tensor:
     """Mix the experts: (*, N, k, D), (*, N, k) → (*, N, D)."""
-    if not torch.is_grad_enabled():
-        return _WeightedSum.forward(outputs, weights)
+    if not torch.is_grad_enabled() or transformed():
+        return _weighted_sum(outputs, weights).to(outputs.dtype)
     apply: Callable[[Tensor, Tensor], Tensor] = _WeightedSum.apply
     return apply(outputs, weights)
 
@@ -37,26 +36,25 @@ def distilled_sum(
     """Mix the experts as `weighted_sum` does, to the bit, and give their squared-error loss (*) beside it."""
     row_factor = per_expert(comparison.row_factor(pair_scale))
     coefficient = comparison.share * row_factor / max(outputs.shape[-1], 1)
-    apply: Callable[..., tuple[Tensor, ...]] = _DistilledSum.apply
-    output, loss, _ = apply(outputs, weights, comparison.share, comparison.rows, coefficient, relative)
-    return output, loss
+    apply: Callable[..., tuple[Tensor, Tensor]] = _DistilledSum.apply
+    return apply(outputs, weights, comparison.share, comparison.rows, coefficient, relative)
+
+
+def transformed() -> bool:
+    """Whether a transform of `torch.func` is at work, for which functions would need slower forms."""
+    # PyTorch has no public word for it.
+    return bool(torch._C._are_functorch_transforms_active())
 
 
 class _WeightedSum(Function):
     """The mixture alone, ``y = Σ_i w_i e_i``: (*, N, k, D), (*, N, k) → (*, N, D)."""
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(*inputs: Tensor) -> Tensor:
+    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
         """Sum over the experts."""
         outputs, weights = inputs
+        ctx.save_for_backward(outputs, weights)
         return _weighted_sum(outputs, weights).to(outputs.dtype)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        """Keep the inputs."""
-        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -66,49 +64,39 @@ class _WeightedSum(Function):
 
 
 class _DistilledSum(Function):
-    """The mixture (*, N, D), its distillation loss (*) and ē (*, N, D).
+    """The mixture (*, N, D) and its distillation loss (*).
 
     Inputs: expert outputs (*, N, k, D), weights (*, N, k), then three factors, each a tensor or a number:
     shares that average ē, rows that average the samples, coefficients (*, N, k) of the squared distances.
     Last, whether the distance is relative.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(
-        *inputs: Any,
-    ) -> tuple[Tensor, Tensor, Tensor]:  # one name: torch binds arguments in every call
-        """Mix and compare."""
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
+        """Mix and compare. Kept is what the experts gave, not the distances from its mean: those are cheap."""
         outputs, weights, share, rows, coefficient, relative = inputs
         mean = _mean(outputs, share)
         loss = _squared_distances(outputs, mean, coefficient)
         if relative:
             loss = loss / _mean_square(mean, rows)
-        return _weighted_sum(outputs, weights).to(outputs.dtype), loss, mean
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        """Keep what the experts gave, not the distances from its mean: those are cheap to have again."""
-        mean = output[2]
-        ctx.mark_non_differentiable(mean)
         ctx.set_materialize_grads(False)
-        outputs, weights, *factors = inputs
-        ctx.numbers = [None if isinstance(factor, Tensor) else factor for factor in factors]
+        factors = (share, rows, coefficient)
+        ctx.relative, ctx.numbers = relative, [None if isinstance(factor, Tensor) else factor for factor in factors]
         ctx.save_for_backward(outputs, weights, mean, *(factor for factor in factors if isinstance(factor, Tensor)))
+        return _weighted_sum(outputs, weights).to(outputs.dtype), loss
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         """``∂e_i = w_i ∂y + 2 c_i (e_i − ē) ∂L``, ``∂w_i = e_i·∂y``."""
         outputs, weights, mean, *tensors = ctx.saved_tensors
-        share, rows, coefficient, relative = (tensors.pop(0) if n is None else n for n in ctx.numbers)
-        mixed_gradient, loss_gradient = gradients[:2]
+        share, rows, coefficient = (tensors.pop(0) if n is None else n for n in ctx.numbers)
+        mixed_gradient, loss_gradient = gradients
         if mixed_gradient is None:
             mixed_gradient = outputs.new_zeros(()).expand(mean.shape)
         if loss_gradient is None:
             both = _mixture_gradients(outputs, weights, mixed_gradient, ctx.needs_input_grad)
             return *both, None, None, None, None
-        if relative:
+        if ctx.relative:
             loss_gradient = loss_gradient / _mean_square(mean, rows)
         strength = loss_gradient[..., None, None] * (2 * coefficient)
         if torch.is_grad_enabled():
@@ -138,15 +126,10 @@ def _mean(outputs: Tensor, share: Tensor | float) -> Tensor:
 
 def _squared_distances(outputs: Tensor, mean: Tensor, coefficient: Tensor | float) -> Tensor:
     """``Σ_n Σ_i c_ni ‖e_ni − ē_n‖²``: (*, N, k, D), (*, N, D) → (*)."""
-    total: Tensor | None = None
-    each = isinstance(coefficient, Tensor)
-    factors = coefficient.expand(outputs.shape[:-1]).unsqueeze(-1).unbind(-2) if isinstance(coefficient, Tensor) else ()
-    for i, output in enumerate(outputs.unbind(-2)):
-        distance = output - mean
-        scaled = distance * factors[i] if each else distance
-        total = distance * scaled if total is None else total.addcmul_(distance, scaled)
-    summed = mean.sum((-2, -1)) if total is None else total.sum((-2, -1))
-    return summed if isinstance(coefficient, Tensor) else summed * coefficient
+    squares = (outputs - mean.unsqueeze(-2)).square_()
+    if isinstance(coefficient, Tensor):
+        return squares.mul_(coefficient.unsqueeze(-1)).sum((-3, -2, -1))
+    return squares.sum((-3, -2, -1)) * coefficient
 
 
 def _mean_square(mean: Tensor, rows: Tensor | float) -> Tensor:

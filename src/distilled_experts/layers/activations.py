@@ -32,7 +32,8 @@ class Forms(NamedTuple):
     n_ups : int
         W / H.
     in_place : bool
-        Whether the activation may lie where its input was, also on the way back.
+        Whether the activation may take the place of its input: the way back knows either from the other. Then the two
+        gradients may share their memory, too.
     """
 
     apply: Callable[[Tensor, int], Tensor]
@@ -63,7 +64,8 @@ def _write_swiglu_backward(before: Tensor, gradient: Tensor, out: Tensor, of_bef
 
 
 def _write_relu_backward(before: Tensor, gradient: Tensor, out: Tensor, of_before: Tensor, _: int) -> None:
-    torch.clamp_min(before, 0, out=out)
+    if out is not before:
+        torch.clamp_min(before, 0, out=out)
     _aten.threshold_backward.grad_input(gradient, before, 0, grad_input=of_before)
 
 

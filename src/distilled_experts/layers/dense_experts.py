@@ -1,22 +1,25 @@
 """All experts on all rows, with their gradients in one function.
 
-Legend: N rows, E experts, D width of a row, W width of what the first map gives, H hidden units, O output width.
+Legend: N rows, E experts, D width of a row, W width of what the first map gives, H hidden units, O output width,
+X = E · W.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from distilled_experts.layers.activations import ACTIVATIONS, Activation
-from distilled_experts.layers.products import Maps, empty_gradients, gradients_of, linear, linear_gradients, of_expert
+from distilled_experts.functional.fused import transformed
+from distilled_experts.layers.activations import ACTIVATIONS, Activation, Forms
+from distilled_experts.layers.products import Maps, empty_gradients, gradients_of, of_expert
 
-# Where the hidden units of all experts take more, they leave the cache: then one expert after the other is faster.
-_BATCHED_BYTES = 3 * 2**20
+# Experts run batched, so many that their hidden units take no more and stay in the cache; more of them where there are
+# more threads, among which a batch divides better than the products of one expert.
+_CHUNK_BYTES = 2 * 2**20
 
 
 def run_all(x_ND: Tensor, maps: Maps, activation: Activation) -> Tensor:
@@ -31,8 +34,7 @@ def run_all(x_ND: Tensor, maps: Maps, activation: Activation) -> Tensor:
     tensor([[3., 3.],
             [6., 6.]])
     """
-    # PyTorch has no public word for the last of these.
-    foreign = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    foreign = torch.compiler.is_compiling() or transformed()
     if foreign or torch.is_autocast_enabled(x_ND.device.type):
         return run_all_plainly(x_ND, maps, activation)
     apply: Callable[..., Tensor] = _AllExperts.apply
@@ -41,8 +43,15 @@ def run_all(x_ND: Tensor, maps: Maps, activation: Activation) -> Tensor:
 
 def run_all_plainly(x_ND: Tensor, maps: Maps, activation: Activation) -> Tensor:
     """As `run_all`, by operations that PyTorch knows how to differentiate and transform."""
-    before_EWN = _batched(maps.up, maps.up_bias, _columns(x_ND, maps))
+    before_EWN = _batched(maps.up, maps.up_bias, x_ND.t().expand(len(maps.up), *x_ND.t().shape))
     return _batched(maps.down, maps.down_bias, ACTIVATIONS[activation].apply(before_EWN, -2)).permute(2, 0, 1)
+
+
+def _batched(weight: Tensor, bias: Tensor | None, columns: Tensor) -> Tensor:
+    """Multiply (E, out, in) with (E, in, N), for all experts at once."""
+    if bias is None:
+        return torch.bmm(weight, columns)
+    return torch.baddbmm(bias.unsqueeze(-1), weight, columns)
 
 
 class _AllExperts(Function):
@@ -50,11 +59,9 @@ class _AllExperts(Function):
 
     @staticmethod
     def forward(ctx: Any, x_ND: Tensor, *inputs: Any) -> Tensor:
-        """Batched, or one expert after the other."""
-        maps, activation = Maps(*inputs[:4]), inputs[4]
-        ctx.activation, ctx.batched = activation, _is_batched(x_ND, maps)
-        way = _forward_batched if ctx.batched else _forward_one_by_one
-        output, before = way(x_ND, maps, activation, keep=any(ctx.needs_input_grad))
+        """Experts chunk by chunk."""
+        maps, ctx.activation = Maps(*inputs[:4]), inputs[4]
+        output, before = _forward(x_ND, maps, ACTIVATIONS[ctx.activation], any(ctx.needs_input_grad))
         ctx.save_for_backward(x_ND, before, *maps)
         return output
 
@@ -66,85 +73,70 @@ class _AllExperts(Function):
         if torch.is_grad_enabled():
             outputs = run_all_plainly(x_ND, maps, ctx.activation).permute(1, 2, 0)
             return *gradients_of(outputs, (x_ND, *maps), ctx.needs_input_grad[:5], gradients[0]), None
-        way = _backward_batched if ctx.batched else _backward_one_by_one
-        return *way(gradients[0], x_ND, before, maps, ctx.activation, ctx.needs_input_grad[0]), None
+        forms = ACTIVATIONS[ctx.activation]
+        return *_backward(gradients[0], x_ND, before, maps, forms, ctx.needs_input_grad[0]), None
 
 
-def _is_batched(x_ND: Tensor, maps: Maps) -> bool:
-    size = maps.up.shape[0] * maps.up.shape[1] * len(x_ND) * x_ND.element_size()
-    return x_ND.device.type != "cpu" or size <= _BATCHED_BYTES
-
-
-def _forward_batched(x_ND: Tensor, maps: Maps, activation: Activation, keep: bool) -> tuple[Tensor, Tensor]:
-    forms = ACTIVATIONS[activation]
-    before_EWN = _batched(maps.up, maps.up_bias, _columns(x_ND, maps))
-    hidden_EHN = before_EWN if forms.in_place else _hidden(before_EWN, maps)
-    forms.write(before_EWN, hidden_EHN, -2)
-    return _batched(maps.down, maps.down_bias, hidden_EHN), before_EWN
-
-
-def _backward_batched(
-    gradient_EON: Tensor, x_ND: Tensor, before_EWN: Tensor, maps: Maps, activation: Activation, of_x: bool
-) -> tuple[Tensor | None, ...]:
-    hidden_EHN, of_before_EWN = _hidden(before_EWN, maps), torch.empty_like(before_EWN)
-    of_hidden_EHN = torch.bmm(maps.down.mT, gradient_EON)
-    ACTIVATIONS[activation].write_backward(before_EWN, of_hidden_EHN, hidden_EHN, of_before_EWN, -2)
-    of_before_XN = of_before_EWN.flatten(0, 1)
-    return (
-        of_before_XN.t() @ maps.up.flatten(0, 1) if of_x else None,
-        (of_before_XN @ x_ND).view_as(maps.up),
-        None if maps.up_bias is None else of_before_EWN.sum(-1),
-        torch.bmm(gradient_EON, hidden_EHN.mT),
-        None if maps.down_bias is None else gradient_EON.sum(-1),
-    )
-
-
-def _forward_one_by_one(x_ND: Tensor, maps: Maps, activation: Activation, keep: bool) -> tuple[Tensor, Tensor]:
-    forms = ACTIVATIONS[activation]
-    n_experts, width, n_rows = *maps.up.shape[:2], len(x_ND)
-    before_ENW = x_ND.new_empty(n_experts if keep else 1, n_rows, width)
+def _forward(x_ND: Tensor, maps: Maps, forms: Forms, keep: bool) -> tuple[Tensor, Tensor]:
+    """Outputs (E, O, N), and what came before the activation: (E, W, N) if it is to be kept, else of one chunk."""
+    (n_experts, width, _), n_rows = maps.up.shape, len(x_ND)
+    size = _chunk_size(x_ND, maps)
+    before_EWN = x_ND.new_empty(n_experts if keep else size, width, n_rows)
+    hidden_EHN = None if forms.in_place else x_ND.new_empty(size, maps.down.shape[2], n_rows)
     output_EON = x_ND.new_empty(n_experts, maps.down.shape[1], n_rows)
-    hidden_NH = x_ND.new_empty(0 if forms.in_place else n_rows, maps.down.shape[2])
-    for expert in range(n_experts):
-        up, up_bias, down, down_bias = of_expert(maps, expert)
-        came = linear(x_ND, up, up_bias, before_ENW[expert if keep else 0])
-        went = came if forms.in_place else hidden_NH
-        forms.write(came, went, -1)
-        linear(went, down, down_bias, output_EON[expert].t())
-    return output_EON, before_ENW
+    for chunk in _chunks(n_experts, size):
+        own = of_expert(maps, chunk)
+        came = before_EWN[chunk] if keep else before_EWN[: len(own.up)]
+        went = came if hidden_EHN is None else hidden_EHN[: len(came)]
+        # One product for all of them, for they have the same rows.
+        up, came_XN = own.up.flatten(0, 1), came.flatten(0, 1)
+        if own.up_bias is None:
+            torch.mm(up, x_ND.t(), out=came_XN)
+        else:
+            torch.addmm(own.up_bias.reshape(-1, 1), up, x_ND.t(), out=came_XN)
+        forms.write(came, went, -2)
+        if own.down_bias is None:
+            torch.bmm(own.down, went, out=output_EON[chunk])
+        else:
+            torch.baddbmm(own.down_bias.unsqueeze(-1), own.down, went, out=output_EON[chunk])
+    return output_EON, before_EWN
 
 
-def _backward_one_by_one(
-    gradient_EON: Tensor, x_ND: Tensor, before_ENW: Tensor, maps: Maps, activation: Activation, of_x: bool
+def _backward(
+    gradient_EON: Tensor, x_ND: Tensor, before_EWN: Tensor, maps: Maps, forms: Forms, of_x: bool
 ) -> tuple[Tensor | None, ...]:
-    forms, n_rows = ACTIVATIONS[activation], len(x_ND)
-    of_maps = empty_gradients(maps)
-    hidden_NH, of_hidden_NH = (x_ND.new_empty(n_rows, maps.down.shape[2]) for _ in range(2))
-    of_before_NW = x_ND.new_empty(n_rows, maps.up.shape[1])
-    of_x_ND = torch.zeros_like(x_ND) if of_x else None
-    for expert in range(len(maps.up)):
-        up, _, down, _ = of_expert(maps, expert)
-        of_up, of_up_bias, of_down, of_down_bias = of_expert(of_maps, expert)
-        gradient_ON = gradient_EON[expert]
-        torch.mm(gradient_ON.t(), down, out=of_hidden_NH)
-        forms.write_backward(before_ENW[expert], of_hidden_NH, hidden_NH, of_before_NW, -1)
-        linear_gradients(of_before_NW, x_ND, of_up, of_up_bias)
-        linear_gradients(gradient_ON.t(), hidden_NH, of_down, of_down_bias)
+    """Gradients of the rows and of the maps."""
+    n_rows, size = len(x_ND), _chunk_size(x_ND, maps)
+    of_maps, of_x_ND = empty_gradients(maps), torch.zeros_like(x_ND) if of_x else None
+    of_hidden_EHN = x_ND.new_empty(size, maps.down.shape[2], n_rows)
+    hidden_EHN, of_before_EWN = None, of_hidden_EHN
+    if not forms.in_place:
+        hidden_EHN, of_before_EWN = torch.empty_like(of_hidden_EHN), x_ND.new_empty(size, maps.up.shape[1], n_rows)
+    for chunk in _chunks(len(maps.up), size):
+        own, of_own = of_expert(maps, chunk), of_expert(of_maps, chunk)
+        gradient, came = gradient_EON[chunk], before_EWN[chunk]
+        went = came if hidden_EHN is None else hidden_EHN[: len(came)]
+        of_went, of_came = of_hidden_EHN[: len(came)], of_before_EWN[: len(came)]
+        torch.bmm(own.down.mT, gradient, out=of_went)
+        forms.write_backward(came, of_went, went, of_came, -2)
+        torch.bmm(gradient, went.mT, out=of_own.down)
+        torch.mm(of_came.flatten(0, 1), x_ND, out=of_own.up.flatten(0, 1))
+        if of_own.up_bias is not None:
+            torch.sum(of_came, -1, out=of_own.up_bias)
         if of_x_ND is not None:
-            of_x_ND.addmm_(of_before_NW, up)
+            of_x_ND.addmm_(of_came.flatten(0, 1).t(), own.up.flatten(0, 1))
+    if of_maps.down_bias is not None:
+        torch.sum(gradient_EON, -1, out=of_maps.down_bias)
     return of_x_ND, *of_maps
 
 
-def _columns(x_ND: Tensor, maps: Maps) -> Tensor:
-    return x_ND.t().expand(len(maps.up), *x_ND.t().shape)
+def _chunk_size(x_ND: Tensor, maps: Maps) -> int:
+    n_experts, width, _ = maps.up.shape
+    if x_ND.device.type != "cpu":
+        return n_experts
+    bytes_of_one = max(1, width * len(x_ND) * x_ND.element_size())
+    return min(n_experts, max(torch.get_num_threads(), _CHUNK_BYTES // bytes_of_one))
 
 
-def _hidden(before_EWN: Tensor, maps: Maps) -> Tensor:
-    return before_EWN.new_empty(len(before_EWN), maps.down.shape[2], before_EWN.shape[-1])
-
-
-def _batched(weight: Tensor, bias: Tensor | None, columns: Tensor) -> Tensor:
-    """Multiply (E, out, in) with (E, in, N), for all experts at once."""
-    if bias is None:
-        return torch.bmm(weight, columns)
-    return torch.baddbmm(bias.unsqueeze(-1), weight, columns)
+def _chunks(n_experts: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, n_experts, size))

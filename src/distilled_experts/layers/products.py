@@ -115,9 +115,10 @@ def backward_one_by_one(
             went[span.own :].zero_()
             of_came[span.own :].zero_()
             of_up, of_up_bias, of_down, of_down_bias = of_expert(of_maps, span.expert)
-            linear_gradients(of_came, rows, of_up, of_up_bias)
-            linear_gradients(gradient, went, of_down, None)
-            if of_down_bias is not None:
+            torch.mm(of_came.t(), rows, out=of_up)
+            torch.mm(gradient.t(), went, out=of_down)
+            if of_up_bias is not None and of_down_bias is not None:
+                torch.sum(of_came[: span.own], 0, out=of_up_bias)
                 torch.sum(gradient[: span.own], 0, out=of_down_bias)
     return of_rows, *(of_maps or (None,) * 4)
 
@@ -135,8 +136,8 @@ def _spans(counts: Sequence[int], rows_SD: Tensor) -> list[_Span]:
     return spans
 
 
-def of_expert(maps: Maps, expert: int) -> Maps:
-    """The maps of one expert."""
+def of_expert(maps: Maps, expert: int | slice) -> Maps:
+    """The maps of one expert, or of some that follow each other."""
     up_bias, down_bias = (None if bias is None else bias[expert] for bias in (maps.up_bias, maps.down_bias))
     return Maps(maps.up[expert], up_bias, maps.down[expert], down_bias)
 
@@ -157,13 +158,6 @@ def linear(rows: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Te
     if bias is None:
         return torch.mm(rows, weight.t(), out=out)
     return torch.addmm(bias, rows, weight.t(), out=out)
-
-
-def linear_gradients(gradient: Tensor, rows: Tensor, of_weight: Tensor, of_bias: Tensor | None) -> None:
-    """Write the gradients of a linear map from those of its outputs."""
-    torch.mm(gradient.t(), rows, out=of_weight)
-    if of_bias is not None:
-        torch.sum(gradient, 0, out=of_bias)
 
 
 def gradients_of(

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
+from distilled_experts.functional.fused import transformed
 from distilled_experts.layers.activations import ACTIVATIONS, Activation
 from distilled_experts.layers.grouped_products import backward_grouped, can_be_grouped, forward_grouped
 from distilled_experts.layers.products import (
@@ -56,8 +57,7 @@ def run_sorted(
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         rows_SD, maps = rows_SD.to(dtype), maps.to(dtype)
-    # PyTorch has no public word for this.
-    if torch._C._are_functorch_transforms_active():
+    if transformed():
         return run_sorted_plainly(rows_SD, counts_E, maps, activation)
     keep = not recompute and torch.is_grad_enabled() and any(_differentiable(rows_SD, *maps))
     if torch.compiler.is_compiling():
