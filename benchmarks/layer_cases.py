@@ -5,28 +5,16 @@ Legend: T tokens, E experts, k active, d width of the model, h hidden units.
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from layer_timing import Step, peak_bytes
 from torch import Tensor, nn
 
 from distilled_experts.layers import MixtureOfExperts, MoEOutput
 
-Step = Callable[[Tensor], object]
 ALPHA = 0.01
-# Other implementations of sparse mixtures that a user might take. Those that drop tokens do less than is asked for.
-OTHER_PEERS = (
-    "deepspeed",
-    "fairscale",
-    "megablocks",
-    "mixture-of-experts",
-    "scattermoe",
-    "st-moe-pytorch",
-    "torchtitan",
-)
 
 
 @dataclass(frozen=True)
@@ -54,7 +42,7 @@ class Sparse:
             **{"distance": "relative", **options},
         )
 
-    def floor(self, training: bool = True) -> Step:
+    def floor(self, training: bool = True) -> Step[Tensor]:
         """One set of products for each expert that has rows, the rows divided evenly."""
         n_rows, d, h = self.tokens * self.top_k, self.width, self.hidden
         busy = min(self.experts, n_rows)
@@ -80,28 +68,6 @@ class Sparse:
         generator = seeded(1)
         return lambda: torch.randn(self.tokens, self.width, generator=generator).to(self.dtype)
 
-    def peers(self) -> dict[str, nn.Module]:
-        """Transformers' Mixtral block with the same weights, in both of its ways that scale."""
-        return {f"transformers {way}": self.mixtral(way) for way in ("grouped_mm", "eager")}
-
-    def mixtral(self, way: str) -> nn.Module:
-        from transformers import MixtralConfig
-        from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
-
-        config = MixtralConfig(
-            hidden_size=self.width,
-            intermediate_size=self.hidden,
-            num_local_experts=self.experts,
-            num_experts_per_tok=self.top_k,
-            experts_implementation=way,
-        )
-        block, ours = MixtralSparseMoeBlock(config).to(self.dtype), self.layer()
-        with torch.no_grad():
-            block.gate.weight.copy_(ours.gate.weight)
-            block.experts.gate_up_proj.copy_(ours.experts.up)
-            block.experts.down_proj.copy_(ours.experts.down)
-        return block
-
 
 @dataclass(frozen=True)
 class Dense:
@@ -118,7 +84,7 @@ class Dense:
             self.width, self.classes, hidden=self.hidden, n_experts=self.experts, generator=seeded(), **options
         )
 
-    def floor(self) -> Step:
+    def floor(self) -> Step[Tensor]:
         E, h = self.experts, self.hidden
         up, down = torch.randn(E, h, self.width), torch.randn(E, self.classes, h)
         hidden, out = torch.randn(E, self.batch, h), torch.randn(E, self.batch, self.classes)
@@ -164,7 +130,7 @@ class NaiveLoop(LinearLoop):
         return (self.gate(x).softmax(-1).unsqueeze(-1) * outputs).sum(1), spread
 
 
-def training_step(layer: nn.Module, *, of_input: bool = True) -> Step:
+def training_step(layer: nn.Module, *, of_input: bool = True) -> Step[Tensor]:
     """Forward, backward from the same upstream gradient, distillation included where there is any."""
     parameters = list(layer.parameters())
     upstream: dict[torch.Size, Tensor] = {}
@@ -182,28 +148,13 @@ def training_step(layer: nn.Module, *, of_input: bool = True) -> Step:
     return step
 
 
-def in_transformers(layer: nn.Module) -> nn.Module:
-    """A block of Transformers as a layer of tokens (T, d)."""
-
-    class Flat(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.block = layer
-
-        def forward(self, x: Tensor) -> Tensor:
-            found = self.block(x.unsqueeze(0))
-            return (found[0] if isinstance(found, tuple) else found).squeeze(0)
-
-    return Flat()
-
-
 def parts_of(found: object) -> tuple[Tensor, Tensor | None]:
     if isinstance(found, MoEOutput):
         return found.output, found.distillation_loss
     return found if isinstance(found, tuple) else (found, None)
 
 
-def prediction_step(layer: nn.Module) -> Step:
+def prediction_step(layer: nn.Module) -> Step[Tensor]:
     layer.eval()
 
     @torch.inference_mode()
@@ -213,13 +164,9 @@ def prediction_step(layer: nn.Module) -> Step:
     return step
 
 
-def missing_peers() -> list[str]:
-    """Peers that are not installed here."""
-    return [name for name in OTHER_PEERS if importlib.util.find_spec(name.replace("-", "_")) is None]
-
-
-def version_of(package: str) -> str:
-    return importlib.metadata.version(package)
+def memory_of(layer: nn.Module, case: Sparse) -> int:
+    """Peak bytes of a training step."""
+    return peak_bytes(training_step(layer), case.fresh()(), list(layer.parameters()))
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -9,26 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from layer_cases import (
-    ALPHA,
     Dense,
     LinearLoop,
     NaiveLoop,
     Sparse,
-    in_transformers,
+    memory_of,
     prediction_step,
-    seeded,
     training_step,
 )
-from layer_timing import peak_bytes, quartiles, ratios, seconds_of
+from layer_growth import growth
+from layer_peers import dropping, mixtral, same_arithmetic
+from layer_timing import Found, quartiles, ratios, seconds_of
+from layer_training import epoch, models
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
-
-from distilled_experts.tabular.network import StackedMixture
-from distilled_experts.tabular.training import Rows, StackedTraining, TrainingSettings
-
-Found = list[dict]
 
 
 @dataclass(frozen=True)
@@ -51,9 +45,9 @@ def sparse(rounds: int) -> Found:
         for experts in (8, 64):
             case = Sparse(dtype, experts=experts)
             layers = {"MoDE": case.layer(), "MoE": case.layer(distillation=False)}
-            layers |= {name: in_transformers(block) for name, block in case.peers().items()}
+            layers |= same_arithmetic(case)
             check_same_outputs(layers, case.fresh()())
-            steps = {name: training_step(layer) for name, layer in layers.items()}
+            steps = {name: training_step(layer) for name, layer in (layers | dropping(case)).items()}
             found = ratios(case.floor(), steps, case.fresh(), rounds)
             rows.append({"dtype": str(dtype)[6:], "experts": experts, "ratios": found})
     return rows
@@ -63,22 +57,20 @@ def check_same_outputs(layers: dict[str, nn.Module], x: Tensor) -> None:
     """Peers do the same arithmetic."""
     with torch.no_grad():
         outputs = [layer(x) for layer in layers.values()]
-    outputs = [getattr(output, "output", output).float() for output in outputs]
-    for output in outputs[1:]:
-        assert (output - outputs[0]).norm() <= 0.02 * outputs[0].norm()
+    first, *others = (getattr(output, "output", output).float() for output in outputs)
+    for output in others:
+        same = (output - first).norm(dim=-1) <= 0.02 * first.norm(dim=-1)
+        # In bfloat16 scores of a gate can be equal; which of them wins is up to the implementation.
+        assert same.float().mean() >= 0.97
 
 
 def first_steps(rounds: int) -> Found:
-    """Peer / MoDE, both from the start of a process."""
-    rows = []
+    """Transformers' default / MoDE, both from the start of a process."""
+    name, rows = "transformers grouped_mm", []
     for experts in (8, 64):
         for varying in (False, True):
-            found: dict[str, list[float]] = {}
-            for _ in range(rounds):
-                ours = first_seconds("MoDE", experts, varying)
-                for name in ("transformers grouped_mm", "transformers eager"):
-                    found.setdefault(name, []).append(first_seconds(name, experts, varying) / ours)
-            figures = {name: quartiles(values) for name, values in found.items()}
+            pairs = [[first_seconds(which, experts, varying) for which in (name, "MoDE")] for _ in range(rounds // 2)]
+            figures = {name: quartiles([theirs / ours for theirs, ours in pairs])}
             rows.append({"experts": experts, "tokens": "varying" if varying else "4096", "ratios": figures})
     return rows
 
@@ -93,7 +85,7 @@ def first_seconds(name: str, experts: int, varying: bool) -> float:
 
 def ten_steps(name: str, experts: int, varying: bool) -> float:
     case = Sparse(torch.bfloat16, experts=experts)
-    layer = case.layer() if name == "MoDE" else in_transformers(case.mixtral(name.split()[1]))
+    layer = case.layer() if name == "MoDE" else mixtral(case, name.split()[1])
     step, fresh = training_step(layer), case.fresh()
     inputs = [fresh()[: case.tokens - 61 * i * varying] for i in range(10)]
     return sum(seconds_of(step, x, 1) for x in inputs)
@@ -143,8 +135,6 @@ def price(rounds: int) -> Found:
         steps = {name: training_step(layer, of_input=of_input) for name, layer in layers.items()}
         plain = steps.pop("plain")
         found = ratios(plain, steps, case.fresh(), rounds, repeats)
-        if of_input:
-            found["peak memory"] = quartiles([memory_of(layers["relative"], case) / memory_of(layers["plain"], case)])
         rows.append({"layer": words, "ratios": found})
     return rows
 
@@ -154,16 +144,11 @@ def prediction(rounds: int) -> Found:
     for tokens in (1, 16, 256, 4096):
         case = Sparse(tokens=tokens)
         layers = {"ours": case.layer()}
-        layers |= {name: in_transformers(block) for name, block in case.peers().items()}
+        layers |= same_arithmetic(case)
         steps = {name: prediction_step(layer) for name, layer in layers.items()}
         found = ratios(case.floor(training=False), steps, case.fresh(), rounds, max(1, 256 // tokens))
         rows.append({"tokens": tokens, "ratios": found})
     return rows
-
-
-def memory_of(layer: nn.Module, case: Sparse) -> int:
-    """Peak bytes of a training step."""
-    return peak_bytes(training_step(layer), case.fresh()(), list(layer.parameters()))
 
 
 def memory(rounds: int) -> Found:
@@ -171,83 +156,13 @@ def memory(rounds: int) -> Found:
     rows = []
     for experts in (8, 64):
         case = Sparse(experts=experts)
-        base = memory_of(in_transformers(case.mixtral("grouped_mm")), case)
+        base = memory_of(mixtral(case, "grouped_mm"), case)
         layers = {"MoDE": case.layer(), "MoDE, recompute": case.layer(recompute=True)}
         layers["MoE"] = case.layer(distillation=False)
-        layers["transformers eager"] = in_transformers(case.mixtral("eager"))
+        layers["transformers eager"] = mixtral(case, "eager")
         found = {name: quartiles([memory_of(layer, case) / base]) for name, layer in layers.items()}
         rows.append({"experts": experts, "transformers grouped_mm": f"{base / 2**20:.0f} MiB", "ratios": found})
     return rows
-
-
-def growth(rounds: int) -> Found:
-    """Seconds of a training step against that of the smallest; beside it the growth of the work."""
-    rows = []
-    base = Sparse(tokens=512, width=256, hidden=512, experts=8, top_k=2)
-    axes = {
-        "tokens": (1024, 2048, 4096, 8192, 16384),
-        "experts": (16, 32, 64, 128, 256),
-        "top_k": (4, 8),
-        "width": (512, 1024, 2048),
-    }
-    for axis, values in axes.items():
-        for value in values:
-            case = Sparse(**{**vars(base), axis: value})
-            rows.append({"axis": axis, "from": getattr(base, axis), "to": value, "ratios": grown(base, case, rounds)})
-    return rows
-
-
-def grown(small: Sparse, large: Sparse, rounds: int) -> dict[str, dict[str, float]]:
-    """Time and memory of a training step, large / small."""
-    layers = small.layer(), large.layer()
-    steps = [training_step(layer) for layer in layers]
-    inputs = small.fresh(), large.fresh()
-    found = ratios(
-        lambda pair: steps[0](pair[0]),
-        {"time": lambda pair: steps[1](pair[1])},
-        lambda: tuple(fresh() for fresh in inputs),
-        max(3, rounds // 3),
-    )
-    memories = [memory_of(layer, case) for layer, case in zip(layers, (small, large), strict=True)]
-    return {**found, "memory": quartiles([memories[1] / memories[0]])}
-
-
-def epoch(rounds: int) -> Found:
-    """Peer / ours: an epoch of 8,192 rows in batches of 256, 8 experts, as the estimators train one model."""
-    case = Dense(256, experts=8)
-    x, y = torch.randn(8192, case.width, generator=seeded()), torch.randint(case.classes, (8192,), generator=seeded())
-    training = one_model(case, x, y)
-    orders = torch.Generator().manual_seed(0)
-
-    def ours(_: object) -> None:
-        for rows in torch.randperm(len(x), generator=orders).unsqueeze(0).split(case.batch, 1):
-            training.step(rows)
-
-    peers = {"list of nn.Linear, DataLoader, Adam": naive_epoch(case, x, y)}
-    return [{"experts": case.experts, "batch": case.batch, "ratios": ratios(ours, peers, lambda: None, rounds)}]
-
-
-def one_model(case: Dense, x: Tensor, y: Tensor) -> StackedTraining:
-    network = StackedMixture([0], 1, case.width, case.classes, n_experts=case.experts, hidden=case.hidden)
-    rows = Rows(x.unsqueeze(0), y.unsqueeze(0), [len(y)])
-    settings = TrainingSettings(batch_size=case.batch)
-    return StackedTraining(network, torch.full((1, 1), ALPHA), rows, None, "classification", [0], settings)
-
-
-def naive_epoch(case: Dense, x: Tensor, y: Tensor) -> Callable[[object], None]:
-    model = NaiveLoop(case)
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    loader = DataLoader(TensorDataset(x, y), case.batch, shuffle=True, generator=seeded())
-
-    def run(_: object) -> None:
-        for rows, targets in loader:
-            output, spread = model(rows)
-            loss = F.cross_entropy(output, targets) + ALPHA * spread
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-
-    return run
 
 
 PARTS = {
@@ -259,4 +174,5 @@ PARTS = {
     "prediction": Part("prediction of a sparse layer / bare products", prediction),
     "memory": Part("peak memory of a training step / Transformers grouped_mm", memory, memory=(False,)),
     "growth": Part("a training step / that of the smallest layer", growth),
+    "models": Part("a training step of stacked models / of one", models, threads=(1, 2)),
 }

@@ -14,6 +14,8 @@ from torch import Tensor
 Input = TypeVar("Input")
 Step = Callable[[Input], object]
 Quartiles = dict[str, float]
+# Rows of a table: what was measured, and its ratios.
+Found = list[dict]
 
 
 def seconds_of(step: Step[Input], given: Input, repeats: int) -> float:

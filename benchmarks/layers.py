@@ -1,10 +1,11 @@
 """How near the layers are to the bare matrix products, and how far from what one would take otherwise.
 
-    python benchmarks/layers.py                 # all tables; about 40 minutes on two idle cores
+    python benchmarks/layers.py                 # all tables; about 25 minutes on two idle cores
     python benchmarks/layers.py --short         # fewer rounds, in less than 5 minutes
     python benchmarks/layers.py --only sparse   # one table
-    python benchmarks/layers.py --write         # also write the record
+    python benchmarks/layers.py --write         # also write the record, and the figure of growth
     python benchmarks/layers.py --check         # also compare with the committed record
+    python benchmarks/layers.py --table         # measure nothing, print the committed record
 
 Figures are ratios: every candidate stands between two measurements of its base, in rounds, with fresh tokens in each.
 Each part has a process of its own, with one thread if not said otherwise, and keeps the memory that it frees, for
@@ -14,6 +15,7 @@ itself and its peers alike (`KEPT`); "default" rows show what the memory allocat
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import os
 import platform
@@ -22,11 +24,12 @@ import sys
 from pathlib import Path
 
 import torch
-from layer_cases import missing_peers, version_of
+from layer_figure import draw
 from layer_parts import PARTS
+from layer_peers import missing
 
 RECORD = Path(__file__).parent / "results" / "layers.json"
-ROUNDS, SHORT_ROUNDS = 15, 3
+ROUNDS, SHORT_ROUNDS = 7, 3
 # Above the committed ratio, what `--check` allows for the drift of a machine.
 TOLERANCE = 1.15
 KEPT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
@@ -69,10 +72,9 @@ def shown(figure: dict[str, float] | None) -> str:
 
 def slower(parts: dict[str, list[dict]]) -> list[str]:
     """What is slower than the committed record by more than the tolerance."""
-    committed = json.loads(RECORD.read_text(encoding="utf-8"))["parts"]
-    found = []
+    known, found = committed(), []
     for name, rows in parts.items():
-        before = {key_of(row): row["ratios"] for row in committed.get(name, ())}
+        before = {key_of(row): row["ratios"] for row in known.get(name, ())}
         for row in rows:
             for figure, now in row["ratios"].items():
                 then = before.get(key_of(row), {}).get(figure)
@@ -89,38 +91,65 @@ def key_of(row: dict) -> tuple:
 
 
 def main() -> None:
+    arguments = parse()
+    rounds = arguments.rounds or (SHORT_ROUNDS if arguments.short else ROUNDS)
+    if arguments.part:
+        torch.set_num_threads(arguments.threads)
+        print(json.dumps(PARTS[arguments.part].measure(rounds)))
+    elif arguments.table:
+        parts = committed()
+        print("\n\n".join(table(name, parts[name]) for name in arguments.only if name in parts))
+    else:
+        measure(arguments, rounds)
+
+
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS))
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--short", action="store_true", help=f"{SHORT_ROUNDS} rounds")
     parser.add_argument("--write", action="store_true", help=f"write {RECORD.name}")
     parser.add_argument("--check", action="store_true", help="fail where it is slower than the committed record")
+    parser.add_argument("--table", action="store_true", help="print the committed record")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    rounds = arguments.rounds or (SHORT_ROUNDS if arguments.short else ROUNDS)
-    if arguments.part:
-        torch.set_num_threads(arguments.threads)
-        print(json.dumps(PARTS[arguments.part].measure(rounds)))
-        return
+    return parser.parse_args()
+
+
+def measure(arguments: argparse.Namespace, rounds: int) -> None:
+    """Measure part by part, then write and check as asked."""
     parts = {}
     for name in arguments.only:
         parts[name] = run_part(name, rounds)
         print(table(name, parts[name]), end="\n\n", flush=True)
-    print(f"not installed here: {', '.join(missing_peers())}")
+    print(f"not measured here: {', '.join(missing())}")
+    found = slower(parts) if arguments.check else []
     if arguments.write:
-        known = json.loads(RECORD.read_text(encoding="utf-8"))["parts"] if RECORD.exists() else {}
-        record = {"environment": environment(), "rounds": rounds, "parts": known | parts}
-        RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    if arguments.check and (found := slower(parts)):
+        write(parts, rounds)
+    if found:
         raise SystemExit("slower than committed:\n" + "\n".join(found))
+
+
+def write(parts: dict[str, list[dict]], rounds: int) -> None:
+    """Write the record, in which parts that were not measured stay as they are, and the figure."""
+    parts = (committed() if RECORD.exists() else {}) | parts
+    record = {"environment": environment(), "rounds": rounds, "parts": parts}
+    RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    if {"growth", "models"} <= parts.keys():
+        draw(parts)
+
+
+def committed() -> dict[str, list[dict]]:
+    """The parts of the committed record."""
+    parts: dict[str, list[dict]] = json.loads(RECORD.read_text(encoding="utf-8"))["parts"]
+    return parts
 
 
 def environment() -> dict[str, object]:
     model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
         "python": platform.python_version(),
-        **{package: version_of(package) for package in ("torch", "transformers")},
+        **{package: importlib.metadata.version(package) for package in ("torch", "transformers")},
         "processor": model[0].split(":")[1].strip() if model else platform.processor(),
         "bfloat16": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from sentence_pairs import PAIRS
 
 from distilled_experts.errors import DataError, MissingDependencyError, ModelFolderError, TrainingError
+from distilled_experts.probing import ANSWER_TYPES
 from distilled_experts.translation import (
     ModelSettings,
     PairBatches,
@@ -73,6 +74,16 @@ def test_probing_is_of_the_test_tokens(trained: Found) -> None:
     assert len(found["domain_tokens"]) == len(found["matrix"]) == found["experts"] == 4
     assert all(0 <= found[name] <= 1 for name in ("own_domain", "routing_accuracy", "oracle", "vision_task"))
     assert found["vision_whole"] != found["vision_task"]
+
+
+def test_every_token_has_a_domain_and_a_type_of_answer(trained: Found) -> None:
+    translator, found = trained
+    domains, answers = np.array(found["domains"]), np.array(found["answers"])
+    assert len(domains) == len(answers) == len(losses_by_hand(translator, SPLIT.test))
+    assert np.bincount(domains, minlength=4) / len(domains) == pytest.approx(found["shares"])
+    right, *errors = np.bincount(answers, minlength=len(ANSWER_TYPES)) / len(answers)
+    assert dict(zip(ANSWER_TYPES[1:], errors, strict=True)) == pytest.approx({n: found[n] for n in ANSWER_TYPES[1:]})
+    assert 0 < right < 1
 
 
 def test_the_same_seed_gives_the_same_model_and_leaves_random_numbers_alone(trained: Found) -> None:

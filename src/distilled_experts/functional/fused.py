@@ -75,30 +75,29 @@ class _DistilledSum(Function):
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
         """Mix and compare. Kept is what the experts gave, not the distances from its mean: those are cheap."""
         outputs, weights, share, rows, coefficient, relative = inputs
-        mean = _mean(outputs, share)
-        loss = _squared_distances(outputs, mean, coefficient)
-        if relative:
-            loss = loss / _mean_square(mean, rows)
+        # Once for all that follows: operations on two precisions are slow.
+        wide = outputs.to(accumulation_dtype(outputs.dtype))
+        mean = _mean(wide, share)
+        unit: Tensor | float = _mean_square(mean, rows) if relative else 1.0
+        loss = _squared_distances(wide, mean, coefficient) / unit
         ctx.set_materialize_grads(False)
-        factors = (share, rows, coefficient)
-        ctx.relative, ctx.numbers = relative, [None if isinstance(factor, Tensor) else factor for factor in factors]
+        factors = (share, unit, coefficient)
+        ctx.numbers = [None if isinstance(factor, Tensor) else factor for factor in factors]
         ctx.save_for_backward(outputs, weights, mean, *(factor for factor in factors if isinstance(factor, Tensor)))
-        return _weighted_sum(outputs, weights).to(outputs.dtype), loss
+        return _weighted_sum(wide, weights).to(outputs.dtype), loss
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         """``∂e_i = w_i ∂y + 2 c_i (e_i − ē) ∂L``, ``∂w_i = e_i·∂y``."""
         outputs, weights, mean, *tensors = ctx.saved_tensors
-        share, rows, coefficient = (tensors.pop(0) if n is None else n for n in ctx.numbers)
+        share, unit, coefficient = (tensors.pop(0) if n is None else n for n in ctx.numbers)
         mixed_gradient, loss_gradient = gradients
         if mixed_gradient is None:
             mixed_gradient = outputs.new_zeros(()).expand(mean.shape)
         if loss_gradient is None:
             both = _mixture_gradients(outputs, weights, mixed_gradient, ctx.needs_input_grad)
             return *both, None, None, None, None
-        if ctx.relative:
-            loss_gradient = loss_gradient / _mean_square(mean, rows)
-        strength = loss_gradient[..., None, None] * (2 * coefficient)
+        strength = (loss_gradient / unit)[..., None, None] * (2 * coefficient)
         if torch.is_grad_enabled():
             # For gradients of gradients ē has to depend on the experts again.
             mean = expert_mean(outputs.to(mean.dtype), share).squeeze(-2)
@@ -118,7 +117,7 @@ def _mean(outputs: Tensor, share: Tensor | float) -> Tensor:
     if isinstance(share, Tensor):
         return _weighted_sum(outputs, share.expand(outputs.shape[:-1]))
     first, *others = outputs.unbind(-2)
-    total = first.to(accumulation_dtype(outputs.dtype)) * share
+    total = first * share
     for output in others:
         total.add_(output, alpha=share)
     return total
