@@ -141,7 +141,8 @@ def training_step(layer: nn.Module, *, of_input: bool = True) -> Step[Tensor]:
         found = layer(x.detach().requires_grad_() if of_input else x)
         output, loss = parts_of(found)
         if output.shape not in upstream:
-            upstream[output.shape] = torch.randn(output.shape, generator=seeded(2)).to(output.dtype)
+            # Losses give gradients in the layout of what they are given.
+            upstream[output.shape] = torch.empty_like(output).normal_(generator=seeded(2))
         total = (output * upstream[output.shape]).sum()
         (total if loss is None else total + ALPHA * loss).backward()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from layer_cases import ALPHA, Dense, NaiveLoop, seeded
+from layer_peers import installed
 from layer_timing import Found, Step, ratios
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
@@ -25,6 +26,8 @@ def epoch(rounds: int) -> Found:
             training.step(rows)
 
     peers = {"list of nn.Linear, DataLoader, Adam": naive_epoch(case, x, y)}
+    if installed("neural-trees"):
+        peers["neural-trees"] = hierarchical_epoch(case, x, y)
     return [{"experts": case.experts, "batch": case.batch, "ratios": ratios(ours, peers, lambda: None, rounds)}]
 
 
@@ -71,3 +74,14 @@ def naive_epoch(case: Dense, x: Tensor, y: Tensor) -> Step[object]:
             optimizer.step()
 
     return run
+
+
+def hierarchical_epoch(case: Dense, x: Tensor, y: Tensor) -> Step[object]:
+    """A tree of gates over as many experts, without dropout, warm from the second call on."""
+    from neural_trees import HierarchicalMixtureOfExperts
+
+    depth = case.experts.bit_length() - 1
+    sizes = {"depth": depth, "expert_hidden": case.hidden, "dropout_rate": 0.0, "batch_size": case.batch}
+    model = HierarchicalMixtureOfExperts(**sizes, max_epochs=1, learning_rate=3e-3, random_state=0, warm_start=True)
+    rows, targets = x.numpy(), y.numpy()
+    return lambda _: model.fit(rows, targets)
