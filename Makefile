@@ -43,6 +43,7 @@ lint: $(VENV)/.installed-development
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml src
 
 docs: $(VENV)/.installed-development
 	rm -rf docs/generated

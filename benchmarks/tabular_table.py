@@ -10,34 +10,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
-from scipy.stats import friedmanchisquare, rankdata, studentized_range
 from tabular_peers import OURS, PEERS
 
+from distilled_experts.experiments.ranks import LEVEL, Ranking, rank_methods
 from distilled_experts.report import figures
+from distilled_experts.reproduction.text import table as markdown
 
 MISSING, FAILED = "–", "failed"
-LEVEL = 0.05
 
 Records = dict[tuple[str, str], dict[int, dict]]
 """The records of a set and a peer, by seed."""
 
 
 class Ranks(NamedTuple):
-    """Ranks of all peers, 1 the best, on every set where they can be compared: (sets, peers)."""
+    """Ranks of all peers, 1 the best, over the sets where they can be compared."""
 
     sets: list[str]
-    values: np.ndarray
+    found: Ranking
 
     @property
     def averages(self) -> list[float]:
-        return self.values.mean(0).tolist() if self.sets else [math.nan] * self.values.shape[1]
-
-    @property
-    def critical_difference(self) -> float:
-        """Nemenyi's: average ranks that are further apart differ (Demšar 2006, section 3.2.2)."""
-        n, k = self.values.shape
-        return studentized_range.ppf(1 - LEVEL, k, np.inf) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n))
+        return self.found.averages
 
 
 def report(found: Sequence[dict], sets: Sequence[str], peers: Sequence[str], clock: str, picture: Path) -> str:
@@ -63,7 +56,10 @@ def report(found: Sequence[dict], sets: Sequence[str], peers: Sequence[str], clo
     ]
     if len(ranks.sets) > 1 and len(peers) > 1:
         picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_text(figures.to_svg(draw(ranks, peers)), encoding="utf-8")
+        averages = {PEERS[peer].title: average for peer, average in zip(peers, ranks.averages, strict=True)}
+        own = [peer.title for peer in PEERS.values() if peer.package == PEERS[OURS].package]
+        figure = figures.average_ranks(averages, ranks.found.critical_difference, len(ranks.sets), own)
+        picture.write_text(figures.to_svg(figure), encoding="utf-8")
     return "\n\n".join(parts)
 
 
@@ -82,10 +78,6 @@ def is_regression(records: Records, data: str) -> bool:
     """Whether a set is one; where every peer has failed, nobody knows."""
     of_set = (record for (name, _), by_seed in records.items() if name == data for record in by_seed.values())
     return any(record.get("task") == "regression" for record in of_set)
-
-
-def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows))
 
 
 def scores(records: Records, sets: Sequence[str], peers: Sequence[str], key: str) -> str:
@@ -131,8 +123,8 @@ def rank(records: Records, sets: Sequence[str], peers: Sequence[str], key: str) 
             for mine in ([cell[seed] for seed in seeds] for cell in cells)
         ]
         ranked.append(data)
-        rows.append(rankdata(losses))
-    return Ranks(ranked, np.array(rows).reshape(len(rows), len(peers)))
+        rows.append(losses)
+    return Ranks(ranked, rank_methods(rows, len(peers)))
 
 
 def summary(records: Records, sets: Sequence[str], peers: Sequence[str], ranks: Ranks, clock: str) -> str:
@@ -182,10 +174,10 @@ def explanation(found: Sequence[dict], peers: Sequence[str], clock: str) -> str:
 
 def verdict(ranks: Ranks, peers: Sequence[str]) -> str:
     """Friedman's test, and who is not told apart from the best."""
-    n, k = ranks.values.shape
-    if n < 2 or k < 3:
+    n, k = len(ranks.sets), len(peers)
+    p, difference = ranks.found.p, ranks.found.critical_difference
+    if p is None or difference is None:
         return f"Too little for a test of ranks: {n} set(s) with all peers, {k} peer(s)."
-    p, difference = friedmanchisquare(*ranks.values.T).pvalue, ranks.critical_difference
     order = np.argsort(ranks.averages, kind="stable")
     least = ranks.averages[order[0]]
     near = [PEERS[peers[i]].title for i in order[1:] if ranks.averages[i] - least <= difference]
@@ -204,25 +196,3 @@ def failures(found: Sequence[dict]) -> list[str]:
         f"- {r['data']}, seed {r['seed']}, {PEERS[r['peer']].title}: {r['failed']}" for r in found if "failed" in r
     ]
     return ["Failed fits:\n\n" + "\n".join(lines)] if lines else []
-
-
-def draw(ranks: Ranks, peers: Sequence[str]) -> Figure:
-    """Average ranks; two peers differ where their bars do not overlap."""
-    order = np.argsort(ranks.averages, kind="stable")[::-1]
-    figure = Figure(figsize=(7, 0.8 + 0.34 * len(peers)), layout="constrained", facecolor="white")
-    axes = figure.subplots()
-    for place, i in enumerate(order):
-        own = PEERS[peers[i]].package == PEERS[OURS].package
-        axes.errorbar(
-            ranks.averages[i],
-            place,
-            xerr=ranks.critical_difference / 2,
-            fmt="o",
-            color="#0b5f9e" if own else "#7f8c95",
-            elinewidth=5,
-            alpha=0.75,
-        )
-    axes.set_yticks(range(len(order)), [PEERS[peers[i]].title for i in order])
-    axes.set_xlabel(f"average rank over {len(ranks.sets)} sets, bars: critical difference")
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure

@@ -19,6 +19,7 @@ from distilled_experts import errors
         (errors.RunFolderError, RuntimeError),
         (errors.ModelFolderError, ValueError),
         (errors.TrainingError, RuntimeError),
+        (errors.WriteError, OSError),
         (errors.MissingDependencyError, ImportError),
     ],
 )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,9 @@ import click
 from click.core import ParameterSource
 
 from distilled_experts import __version__
-from distilled_experts.errors import DistilledExpertsError, TrainingError
+from distilled_experts.endings import ended
+from distilled_experts.errors import TrainingError
+from distilled_experts.reproduction.command import reproduce
 
 if TYPE_CHECKING:
     from distilled_experts.experiments.compare import Run
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from distilled_experts.experiments.runner import Progress
 
 __all__ = ["cli", "main"]
-
-FAILED, BAD_USAGE = 1, 2
 
 Decorator = Callable[[Any], Any]
 
@@ -113,6 +112,7 @@ _STUDY = _options(
     click.option("--out", metavar="DIR", help="Folder for the run; default: runs/NAME-TIME."),
     click.option("--continue", "resume", is_flag=True, help="Take up an unfinished run of the same specification."),
     click.option("--force", is_flag=True, help="Replace the run that the folder holds."),
+    click.option("--cluster", metavar="ADDRESS", help="Workers of a cluster train: dask://HOST:PORT, or ray."),
     click.option("--quiet", is_flag=True, help="No progress bar, and the answer in one sentence."),
     click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
 )
@@ -166,7 +166,7 @@ def _compare_tables(options: dict[str, Any], progress: Progress | None) -> Recor
 def _compare_trained(options: dict[str, Any], progress: Progress | None) -> Record:
     from distilled_experts.experiments.studies import compare_trained
 
-    of_run = {name: options[name] for name in ("task", "data", "out", "resume", "force", "jobs")}
+    of_run = {name: options[name] for name in ("task", "data", "out", "resume", "force", "jobs", "cluster")}
     given = {name: options[name] for name in _given() if name in options and name not in {*of_run, "debug"}}
     return compare_trained(**of_run, options=given, progress=progress)
 
@@ -209,11 +209,15 @@ def sweep(**options: Any) -> None:
 @click.option("--out", metavar="DIR", required=True, help="Folder for the model.")
 @click.option("--force", is_flag=True, help="Replace the model that the folder holds.")
 def fit(**options: Any) -> None:
-    """Train a distilled mixture on all rows of DATA and save it for `mode predict`."""
-    from distilled_experts.experiments.models import fit_model
+    """Train a distilled mixture on all rows of DATA and save it for `mode predict`.
 
-    table = _load(options)
-    path = fit_model(table, options.pop("out"), force=options.pop("force"), **options)
+    DATA is a CSV, CSV.gz or Parquet file, or the name of a data set. A Parquet file may be larger than memory.
+    """
+    from distilled_experts.experiments.models import fit_model, load_rows
+
+    options.pop("debug")
+    rows = load_rows(options.pop("data"), **{name: options.pop(name) for name in ("target", "data_dir", "task")})
+    path = fit_model(rows, options.pop("out"), force=options.pop("force"), **options)
     click.echo(f"saved to {path}", err=True)
 
 
@@ -222,13 +226,14 @@ def fit(**options: Any) -> None:
 @click.argument("data")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def predict(model: str, data: str, debug: bool) -> None:
-    """Predict the rows of the file DATA with a saved MODEL, as CSV on standard output.
+    """Predict the rows of the file DATA with a saved MODEL, as CSV on standard output, some rows at a time.
 
     The column "prediction" comes first, then for classes one column "probability_CLASS" each.
     """
     from distilled_experts.experiments.models import predict_file
 
-    predict_file(model, data).to_csv(sys.stdout, index=False)
+    for number, rows in enumerate(predict_file(model, data)):
+        rows.to_csv(sys.stdout, index=False, header=number == 0)
 
 
 @cli.command(no_args_is_help=True)
@@ -257,6 +262,9 @@ def probe(**options: Any) -> None:
     _show(record, probe_renderable, quiet=False, as_json=as_json)
 
 
+cli.add_command(reproduce)
+
+
 def _load(options: dict[str, Any]) -> Table:
     """The table that the options name; what only describes it is taken out of them."""
     from distilled_experts.experiments.data import load_table
@@ -270,14 +278,15 @@ def _prepare_run(options: dict[str, Any]) -> Run:
     from distilled_experts.experiments.compare import Run, resolve
     from distilled_experts.experiments.given import load_test_rows
     from distilled_experts.experiments.records import choose_folder
+    from distilled_experts.experiments.scheduling import Workers
 
-    test_file, out = options.pop("test"), options.pop("out")
+    test_file, out, workers = options.pop("test"), options.pop("out"), Workers(cluster=options.pop("cluster"))
     modes = {key: options.pop(key) for key in ("resume", "force")}
     left_out = (options["groups"], options["time"])
     table = _load(options)
     test = None if test_file is None else load_test_rows(test_file, table, left_out)
     specification = resolve(table, test, **options)
-    return Run(table, test, specification, choose_folder(out, specification, modes["resume"]), **modes)
+    return Run(table, test, specification, choose_folder(out, specification, modes["resume"]), **modes, workers=workers)
 
 
 @contextmanager
@@ -312,6 +321,16 @@ def _show(record: dict[str, Any], rendered: Callable[[dict[str, Any]], Any], *, 
         from rich.console import Console
 
         Console().print(rendered(record))
+    _fail_for_models(record)
+
+
+def _fail_for_models(record: dict[str, Any]) -> None:
+    """End with a failure where the record of a run lacks models."""
+    from distilled_experts.experiments.failures import failure_sentence
+
+    failure = failure_sentence(record)
+    if failure is not None:
+        raise TrainingError(failure)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -321,28 +340,9 @@ def main(arguments: list[str] | None = None) -> None:
         # A terminal that does not know α shows a mark in its place instead of failing.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    try:
-        sys.exit(cli.main(arguments, prog_name="mode", standalone_mode=False) or 0)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        status, line = BAD_USAGE, None
-    except click.ClickException as error:
-        status, line = BAD_USAGE, error.format_message()
-    except (KeyboardInterrupt, click.Abort):
-        status, line = FAILED, "interrupted; the same command with --continue takes it up"
-    except BrokenPipeError:
-        status, line = FAILED, None
-    except DistilledExpertsError as error:
-        status, line = (FAILED if isinstance(error, TrainingError) else BAD_USAGE), str(error)
-        _trace(arguments)
-    except Exception as error:  # noqa: BLE001  (the last resort: one line, and the way to the details)
-        status, line = FAILED, f"{type(error).__name__}: {error} (--debug shows where)".replace("\n", " ")
-        _trace(arguments)
+    status, line = ended(
+        lambda: cli.main(arguments, prog_name="mode", standalone_mode=False), traced="--debug" in arguments
+    )
     if line is not None:
         click.echo(f"mode: {line}", err=True)
     sys.exit(status)
-
-
-def _trace(arguments: list[str]) -> None:
-    if "--debug" in arguments:
-        traceback.print_exc()

@@ -11,6 +11,7 @@ import reprlib
 from collections.abc import Iterable
 
 __all__ = [
+    "ClusterError",
     "DataError",
     "DistilledExpertsError",
     "InvalidParameterError",
@@ -19,13 +20,18 @@ __all__ = [
     "RunFolderError",
     "TrainingError",
     "UnknownDataError",
+    "WriteError",
 ]
 
 _SHOWN_CHARACTERS = 80
+_LONGEST_MESSAGE = 1000
 
 
 def _one_line(text: str) -> str:
-    return " ".join(line.strip() for line in text.splitlines() if line.strip())
+    """One line for a terminal: cut where it is very long, and what a terminal would obey is spelled out."""
+    shown = text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]} …"
+    line = " ".join(line.strip() for line in shown.splitlines() if line.strip())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def _shown(value: object) -> str:
@@ -100,15 +106,23 @@ class UnknownDataError(DataError, LookupError):
 
 
 class RunFolderError(DistilledExpertsError, RuntimeError):
-    """A run folder holds another run, or cannot be written, read or continued."""
+    """A run folder holds another run, is in use, or cannot be read or continued."""
 
 
 class ModelFolderError(DistilledExpertsError, ValueError):
     """A folder is not a saved model, or not one that this version can read."""
 
 
+class WriteError(DistilledExpertsError, OSError):
+    """A file cannot be written: the disk is full, say, or the folder read-only. What was there before is unharmed."""
+
+
 class TrainingError(DistilledExpertsError, RuntimeError):
     """Training failed on valid input, for example because the loss stopped being finite."""
+
+
+class ClusterError(DistilledExpertsError, ConnectionError):
+    """A cluster cannot be reached, or cannot compute what it was given."""
 
 
 class MissingDependencyError(DistilledExpertsError, ImportError):

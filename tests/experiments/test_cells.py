@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from distilled_experts.experiments.cells import Cell, comparison_cells, run_cells
 from distilled_experts.experiments.comparison import Comparison
 from distilled_experts.experiments.records import RunFolder
+from distilled_experts.experiments.scheduling import Workers
 
 CELLS = comparison_cells(Comparison("x", "vision", "accuracy", alpha=(0.1, 1.0), seeds=2))
 
@@ -66,6 +69,27 @@ def test_termination_is_an_interruption(folder):
 @pytest.mark.slow
 def test_jobs_give_the_same_in_the_same_order(folder):
     told: list[tuple[str, int, int]] = []
-    models = run_cells(CELLS, score, folder, jobs=2, progress=lambda *found: told.append(found))
+    models = run_cells(CELLS, score, folder, workers=Workers(2), progress=lambda *found: told.append(found))
     assert models == folder.metrics() == run_cells(CELLS, score)
     assert told == [("models", done, 8) for done in range(9)]
+
+
+class SlowFolder(RunFolder):
+    """Takes its time to write, and notes how many models it wrote."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.written: list[int] = []
+
+    def write_metrics(self, models: list[dict[str, Any]]) -> None:
+        time.sleep(0.01)
+        self.written.append(len(models))
+
+
+def test_many_short_runs_are_written_now_and_then_and_all_at_the_end(tmp_path):
+    cells = [Cell(seed, "dense") for seed in range(500)]
+    folder = SlowFolder(tmp_path)
+    run_cells(cells, score, folder)
+    assert folder.written[0] == 1
+    assert folder.written[-1] == len(cells)
+    assert len(folder.written) < 20

@@ -127,3 +127,10 @@ def test_cut_parquet(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(DataError, match="not a readable Parquet"):
         read_frame(path)
+
+
+def test_parquet_with_text_that_is_not_utf_8(tmp_path: Path) -> None:
+    pd.DataFrame({"a": ["Ulm", "Bonn"] * 9, "b": 1}).to_parquet(tmp_path / "t.parquet", compression=None)
+    (tmp_path / "t.parquet").write_bytes((tmp_path / "t.parquet").read_bytes().replace(b"Bonn", b"B\xffnn"))
+    with pytest.raises(DataError, match=r"not a readable Parquet file.*UTF"):
+        read_frame(tmp_path / "t.parquet")

@@ -55,22 +55,6 @@ def test_an_interrupted_run_goes_on_to_the_same_result(wine, tmp_path, stack, ep
     assert not (tmp_path / "broken/checkpoint.safetensors").exists()
 
 
-def test_a_damaged_checkpoint_counts_as_none(wine, tmp_path):
-    folder = RunFolder(tmp_path / "run")
-    specification = resolve(wine, **OPTIONS)
-
-    def interrupt(name: str, done: int, total: int) -> None:
-        if done == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt):
-        run_comparison(Run(wine, None, specification, folder), interrupt)
-    checkpoint = tmp_path / "run/checkpoint.safetensors"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:100])
-    record = run_comparison(Run(wine, None, specification, folder, resume=True))
-    assert record["arms"]["mode"]["scores"]
-
-
 def test_a_run_is_not_continued_on_other_data(wine, tmp_path):
     other = load_table("wine")
     other.X.iloc[0, 0] += 1

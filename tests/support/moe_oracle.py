@@ -187,13 +187,13 @@ def gradients(model: nn.Module) -> Gradients:
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def assert_same(found: Gradients, wanted: Gradients, tolerance: float = 1e-10) -> None:
-    """Compare gradients relative to the largest entry of each, and see that there are any."""
+def assert_same(found: Gradients, wanted: Gradients, tolerance: float = 1e-10, name: str = "") -> None:
+    """Compare gradients relative to the largest entry of each, and see that there are any; `name` tells whose."""
     assert found.keys() == wanted.keys()
     largest = max(float(value.abs().max()) for value in wanted.values())
     assert largest > 1e-3
-    for name, value in wanted.items():
+    for part, value in wanted.items():
         # Some gradients are zero but for rounding, such as that of a key's bias.
         size = max(float(value.abs().max()), 1e-6 * largest)
-        error = float((found[name] - value).abs().max()) / size
-        assert error < tolerance, f"{name}: relative error {error:.1e}"
+        error = float((found[part] - value).abs().max()) / size
+        assert error < tolerance, f"{name}{part}: relative error {error:.1e}"

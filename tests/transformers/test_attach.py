@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from moe_families import tiny_family
 from moe_oracle import FAMILIES, assert_same, batch, gradients, prepared, tiny
 from torch import nn
 from transformers import (
@@ -314,8 +315,8 @@ def test_bad_models() -> None:
         model(batch()["input_ids"], attention_mask=torch.ones(8, 1, 7, 7))
     with pytest.raises(InvalidParameterError, match="progress: 2 is not allowed"):
         set_progress(model, 2)
-    spread = tiny()
-    spread.model.layers[0].mlp.experts._is_expert_parallel = True
+    spread = tiny_family("llama4")
+    next(module for module in spread.modules() if type(module).__name__ == "Llama4TextMoe")._is_expert_parallel = True
     with pytest.raises(InvalidParameterError, match="not spread over processes"):
         attach(spread)
     assert MixtralConfig.model_type == "mixtral"

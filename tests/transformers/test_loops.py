@@ -1,20 +1,15 @@
-"""Gradients in other people's training loops: accelerate, two processes, mixed precision, adapters, compilation."""
+"""Gradients in other people's training loops: accelerate, mixed precision, adapters, compilation."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import peft
 import pytest
 import torch
-import two_processes
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
-from moe_oracle import assert_same, batch, count, expected, gradients, kept_double, rows, split, tiny
+from moe_oracle import assert_same, batch, count, expected, gradients, kept_double, split, tiny
 from torch import nn
 
 from distilled_experts.transformers import attach, detach
@@ -47,22 +42,6 @@ def test_accelerate(kind: str) -> None:
             accelerator.backward(prepared(**part).loss)
     assert_same(gradients(model), wanted)
     assert optimizer.step_was_skipped is False
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("double")
-def test_two_processes(tmp_path: Path) -> None:
-    whole = batch("prompt")
-    parts = [part for start in (0, 4) for part in split(rows(whole, start, start + 4), 2)]
-    own = [4 * count(part) for part in parts]
-    command = [sys.executable, two_processes.__file__]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    started = [subprocess.Popen([*command, str(rank), str(tmp_path)], env=environment) for rank in range(2)]
-    assert [process.wait(timeout=240) for process in started] == [0, 0]
-    for case in two_processes.CASES:
-        wanted = expected(tiny(), parts, own if case == "own count" else [count(whole)] * 4, alpha=ALPHA)
-        for rank in range(2):
-            assert_same(torch.load(tmp_path / f"{case} {rank}.pt"), wanted)
 
 
 @pytest.mark.parametrize("implementation", ["eager", "grouped_mm"])

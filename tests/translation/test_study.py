@@ -64,8 +64,8 @@ def test_what_is_there_is_not_trained_again(data: Path, tmp_path: Path, monkeypa
     study = tiny_study(data, seeds=1, alpha="0.1")
     cell = Cell(0, "mixture", 0.1)
     folder = RunFolder(tmp_path / "run")
-    folder.open(study.specification.to_dict(), resume=False, force=False)
-    folder.write_metrics([cell.to_dict() | study.train(cell) | {"chrf": 12.5}])
+    with folder.opened(study.specification.to_dict()):
+        folder.write_metrics([cell.to_dict() | study.train(cell) | {"chrf": 12.5}])
     trained: list[Cell] = []
     train = TranslationStudy.train
     monkeypatch.setattr(TranslationStudy, "train", lambda study, cell: trained.append(cell) or train(study, cell))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from joblib import Parallel, delayed
-
 from distilled_experts.experiments.comparison import Comparison
+from distilled_experts.experiments.failures import Attempt
 from distilled_experts.experiments.interruption import interruptible_by_termination
+from distilled_experts.experiments.keeping import ModelKeeper
 from distilled_experts.experiments.records import RunFolder
 from distilled_experts.experiments.runner import Progress
+from distilled_experts.experiments.scheduling import HERE, Workers, run_each
 
 __all__ = ["Cell", "comparison_cells", "run_cells"]
 
@@ -47,7 +48,7 @@ def run_cells(
     train: Callable[[Cell], Model],
     folder: RunFolder | None = None,
     *,
-    jobs: int = 1,
+    workers: Workers = HERE,
     progress: Progress | None = None,
 ) -> list[Model]:
     """Train every cell that `folder` does not hold already.
@@ -56,18 +57,19 @@ def run_cells(
     ----------
     cells : sequence of Cell
     train : callable
-        From a cell to what was found of its model; with several jobs it is sent to other processes.
+        From a cell to what was found of its model; with several workers it is sent to other processes.
     folder : RunFolder, optional
         Takes the models as they come. A cell that was interrupted is trained anew.
-    jobs : int
-        Cells that are trained side by side.
+    workers : Workers
+        Who trains them.
     progress : callable, optional
         Told how many models are there, and how many there will be.
 
     Returns
     -------
     list of dict
-        In the order of the cells, each with its arm, seed and α.
+        In the order of the cells, each with its arm, seed and α; that of a cell that failed holds the reason under
+        ``failed``, as `failures` says.
 
     Examples
     --------
@@ -79,28 +81,17 @@ def run_cells(
     missing = [cell for cell in cells if cell not in found]
     report = progress or _silent
     report("models", len(found), len(cells))
-    with interruptible_by_termination():
-        for cell, model in _trained(missing, train, jobs):
+    keeper = ModelKeeper(folder, lambda: [found[cell] for cell in cells if cell in found])
+    with interruptible_by_termination(), keeper:
+        for cell, model in run_each(Attempt(train, _failed), missing, workers):
             found[cell] = cell.to_dict() | model
-            if folder is not None:
-                folder.write_metrics([found[done] for done in cells if done in found])
+            keeper.note()
             report("models", len(found), len(cells))
     return [found[cell] for cell in cells]
 
 
-def _trained(
-    cells: Sequence[Cell], train: Callable[[Cell], Model], jobs: int
-) -> Iterable[tuple[Cell, Model]] | Iterator[tuple[Cell, Model]]:
-    """Cells with their models, as they end."""
-    if jobs == 1:
-        return ((cell, train(cell)) for cell in cells)
-    run = delayed(_train)
-    pairs: Iterator[tuple[Cell, Model]] = Parallel(jobs, return_as="generator_unordered")(run(train, c) for c in cells)
-    return pairs
-
-
-def _train(train: Callable[[Cell], Model], cell: Cell) -> tuple[Cell, Model]:
-    return cell, train(cell)
+def _failed(cell: Cell, reason: str) -> Model:
+    return {"failed": reason}
 
 
 def _silent(name: str, done: int, total: int) -> None:

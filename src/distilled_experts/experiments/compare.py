@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from distilled_experts.experiments.data import Table
+from distilled_experts.experiments.failures import told_failures, whole_seeds
 from distilled_experts.experiments.given import table_from, test_rows_from
 from distilled_experts.experiments.large_tables import notes_on_tables
 from distilled_experts.experiments.metrics import METRICS, default_metric, validate
@@ -18,6 +19,7 @@ from distilled_experts.experiments.preparation import splits_for
 from distilled_experts.experiments.recording import recorded
 from distilled_experts.experiments.records import Record, RunFolder
 from distilled_experts.experiments.runner import Progress, StackTask, comparison_tasks, run_tasks, sweep_tasks
+from distilled_experts.experiments.scheduling import HERE, Workers
 from distilled_experts.experiments.sentences import comparison_sentence, notes_for, sweep_sentence
 from distilled_experts.experiments.specification import Specification, parse_alpha
 from distilled_experts.experiments.summary import summarise_comparison, summarise_sweep
@@ -154,7 +156,7 @@ def resolve(table: Table, test: Table | None = None, **options: Any) -> Specific
 
 @dataclass(frozen=True)
 class Run:
-    """What is run, on which rows, and where its record goes."""
+    """What is run, on which rows, where its record goes, and who computes it."""
 
     table: Table
     test: Table | None
@@ -162,6 +164,7 @@ class Run:
     folder: RunFolder | None = None
     resume: bool = False
     force: bool = False
+    workers: Workers = HERE
 
 
 def run_comparison(run: Run, progress: Progress | None = None) -> Record:
@@ -194,8 +197,10 @@ def _run(
     run: Run, tasks: Sequence[StackTask], summarise: Summarise, extra: dict[str, object], progress: Progress | None
 ) -> Record:
     def make() -> dict[str, Any]:
-        models = run_tasks(tasks, run.table, run.test, run.folder, progress)
-        return summarise(models, _test_share(run))
+        models = run_tasks(tasks, run.table, run.test, run.folder, progress, run.workers)
+        whole, failed = whole_seeds(models)
+        record = summarise(whole, _test_share(run))
+        return record | {"notes": [*record["notes"], *told_failures(failed)], "failed": failed}
 
     specification = run.specification.to_dict() | extra
     return recorded(specification, make, run.folder, resume=run.resume, force=run.force)

@@ -10,8 +10,11 @@ from typing import Any
 import yaml
 
 from distilled_experts.errors import DataError, InvalidParameterError
+from distilled_experts.files import read_small_text
 
 __all__ = ["parse_counts", "read_configuration"]
+
+_LARGEST = 1e300
 
 
 def read_configuration(path: str, names: Sequence[str]) -> dict[str, Any]:
@@ -25,14 +28,14 @@ def read_configuration(path: str, names: Sequence[str]) -> dict[str, Any]:
         When an option is unknown.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.safe_load(read_small_text(Path(path)))
     except FileNotFoundError as error:
         raise DataError(f"config: no file {path!r}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise DataError(f"config: {path!r} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise DataError(f"config: {path!r} holds no mapping of options to values")
-    return {_known(str(key), names): _as_text(value) for key, value in values.items()}
+    return {_known(str(key), names): _as_text(str(key), value) for key, value in values.items()}
 
 
 def parse_counts(name: str, text: str) -> list[int]:
@@ -62,6 +65,23 @@ def _known(key: str, names: Sequence[str]) -> str:
     )
 
 
-def _as_text(value: Any) -> Any:
-    """A list as the command line writes it."""
-    return ",".join(str(item) for item in value) if isinstance(value, list) else value
+def _as_text(key: str, value: Any) -> Any:
+    """A value as the command line writes it.
+
+    References within a file can make a very large value of little text: lists in lists are never written out.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    items = value if isinstance(value, list) else [value]
+    if not all(_is_text(item) or _is_number(item) for item in items):
+        raise InvalidParameterError("config", key, "with a number, text, yes or no, or a list of numbers and text")
+    return ",".join(str(item) for item in items)
+
+
+def _is_text(value: object) -> bool:
+    # No name of a file and no word of a command line can hold a zero byte.
+    return isinstance(value, str) and "\0" not in value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and abs(value) <= _LARGEST

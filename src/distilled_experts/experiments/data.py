@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from distilled_experts.tabular.frames import view_table
 from distilled_experts.tabular.kinds import recognise
 from distilled_experts.tabular.values import as_days, as_numbers
 
-__all__ = ["Table", "load_table", "make_table", "read_frame", "target_name"]
+__all__ = ["Table", "check_features", "load_table", "make_table", "read_frame", "target_name"]
 
 _SHOWN_COLUMNS = 5
 
@@ -135,7 +136,7 @@ def make_table(
     task = infer_task(frame[name], task)
     y = check_target(frame[name], task)
     X = frame.drop(columns=[column for column in {name, groups, time} if column is not None])
-    _check_features(X)
+    check_features(list(X.columns), X.__getitem__)
     return Table(source.name, X, y, name, _groups(frame, groups), _time(frame, time), notes, task)
 
 
@@ -163,15 +164,34 @@ def _check_column(frame: pd.DataFrame, parameter: str, column: str) -> None:
         raise DataError(f"{parameter}: column '{column}' does not exist; allowed: a column of the data, such as {near}")
 
 
-def _check_features(X: pd.DataFrame) -> None:
-    if X.shape[1] == 0:
+def check_features(names: Sequence[str], column: Callable[[str], pd.Series[Any]]) -> None:
+    """Refuse features that are none: no columns, columns without values, infinite numbers.
+
+    Parameters
+    ----------
+    names : sequence of str
+    column : callable
+        The column of a name.
+
+    Raises
+    ------
+    DataError
+    """
+    if not names:
         raise DataError("data: no feature columns are left beside target, groups and time; allowed: at least 1")
-    empty = [name for name in X.columns if X[name].isna().all()]
-    if empty:
-        raise DataError(f"data: all values are missing in {_listed(empty)}; allowed: at least one value a column")
-    infinite = [name for name, column in X.items() if _is_infinite(column)]
-    if infinite:
-        raise DataError(f"data: infinite numbers in {_listed(infinite)}; allowed: finite numbers or missing")
+    wrong: dict[str, list[str]] = {"empty": [], "infinite": []}
+    for name in names:
+        values = column(name)
+        if values.isna().all():
+            wrong["empty"].append(name)
+        elif _is_infinite(values):
+            wrong["infinite"].append(name)
+    if wrong["empty"]:
+        raise DataError(
+            f"data: all values are missing in {_listed(wrong['empty'])}; allowed: at least one value a column"
+        )
+    if wrong["infinite"]:
+        raise DataError(f"data: infinite numbers in {_listed(wrong['infinite'])}; allowed: finite numbers or missing")
 
 
 def _is_infinite(column: pd.Series[Any]) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import itertools
 import re
 from pathlib import Path
 from typing import IO, Literal, NamedTuple
@@ -22,7 +21,7 @@ _FOREIGN_MAGIC = {
 }
 _DELIMITERS = (",", ";", "\t", "|")
 _SNIFFED_LINES = 50
-_LONGEST_LINE = 16_000_000
+_SNIFFED_CHARACTERS = 4_000_000
 _COMMA_NUMBER = re.compile(r"\s*-?\d+,\d+\s*")
 _POINT_NUMBER = re.compile(r"\s*-?\d+\.\d+\s*")
 
@@ -36,6 +35,8 @@ class Dialect(NamedTuple):
         Between fields, and in numbers.
     header : list of str
         Column names, stripped; empty where the file leaves one empty.
+    width : int
+        Fields of the widest of the first lines.
     compression : {"gzip"} or None
         As the content tells, whatever the name says.
     """
@@ -43,6 +44,7 @@ class Dialect(NamedTuple):
     delimiter: str
     decimal: str
     header: list[str]
+    width: int
     compression: Literal["gzip"] | None
 
 
@@ -52,7 +54,7 @@ def sniff(path: Path) -> Dialect:
     Raises
     ------
     DataError
-        Where the file is empty, not a text file or not in UTF-8.
+        Where the file is empty, not a text file or not in UTF-8, or has too long a first line.
     """
     with path.open("rb") as stream:
         start = stream.read(4)
@@ -60,14 +62,15 @@ def sniff(path: Path) -> Dialect:
         raise DataError(f"file '{path}': the content is {_FOREIGN_MAGIC[start[:4]]}; allowed under this name: CSV")
     compression: Literal["gzip"] | None = "gzip" if start[:2] == _GZIP_MAGIC else None
     with _open_text(path, compression) as text:
-        lines = _first_lines(text)
+        lines = _first_lines(path, text)
     if any("\0" in line for line in lines):
         raise DataError(f"file '{path}': holds zero bytes, so it is binary or UTF-16; allowed: UTF-8 text")
     if not any(line.strip() for line in lines):
         raise DataError(f"file '{path}': is empty; allowed: a header line and rows")
     delimiter = _delimiter(lines)
     records = _records(lines, delimiter)
-    return Dialect(delimiter, _decimal(records, delimiter), [name.strip() for name in records[0]], compression)
+    header, width = [name.strip() for name in records[0]], max(map(len, records))
+    return Dialect(delimiter, _decimal(records, delimiter), header, width, compression)
 
 
 def _open_text(path: Path, compression: str | None) -> io.TextIOWrapper:
@@ -75,8 +78,17 @@ def _open_text(path: Path, compression: str | None) -> io.TextIOWrapper:
     return io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
 
 
-def _first_lines(text: io.TextIOWrapper) -> list[str]:
-    return list(itertools.islice(iter(lambda: text.readline(_LONGEST_LINE), ""), _SNIFFED_LINES))
+def _first_lines(path: Path, text: io.TextIOWrapper) -> list[str]:
+    """Some lines, the first one whole; a file may have very long ones."""
+    lines: list[str] = []
+    left = _SNIFFED_CHARACTERS
+    while len(lines) < _SNIFFED_LINES and left > 0 and (line := text.readline(left)):
+        lines.append(line)
+        left -= len(line)
+    if left <= 0 and len(lines) == 1:
+        raise DataError(f"file '{path}': its first line is too long; allowed: {_SNIFFED_CHARACTERS:,} characters")
+    # The last one may have been cut.
+    return lines if left > 0 else lines[:-1]
 
 
 def _records(lines: list[str], delimiter: str) -> list[list[str]]:

@@ -110,8 +110,8 @@ class ImageStudy:
             "parameters": parameters_of(model),
             "seconds": curves.seconds,
             "best_epoch": curves.best_epoch,
-            "validation_loss": min(curves.validation_loss),
-            "curves": {"train_loss": curves.train_loss, "validation_loss": curves.validation_loss},
+            "validation_loss": curves.validation_loss[curves.best_epoch - 1],
+            "curves": curves.to_dict(),
             **measure_scores(model, train, test, s.metric),
         }
         if course is None:
@@ -137,7 +137,7 @@ class ImageStudy:
             "moe": [m for m in models if m["arm"] == "mixture" and m["alpha"] == 0],
             "mode": [
                 next(m for m in models if (m["arm"], m["seed"], m["alpha"]) == ("mixture", seed, alpha))
-                for seed, alpha in enumerate(record["alpha"])
+                for seed, alpha in zip(sorted({m["seed"] for m in models}), record["alpha"], strict=True)
             ],
         }
         by_class = {arm: _means([m["by_class"] for m in found]) for arm, found in arms.items()}

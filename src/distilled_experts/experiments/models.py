@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from distilled_experts.errors import DataError, ModelFolderError
-from distilled_experts.experiments.data import Table
-from distilled_experts.experiments.reading import read_frame
+from distilled_experts.experiments.data import Table, load_table
+from distilled_experts.experiments.reading import is_parquet, read_frame
 from distilled_experts.experiments.specification import parse_alpha
+from distilled_experts.experiments.streaming import ParquetTable, TrainingRows, open_parquet
 from distilled_experts.tabular.estimators import MoDEClassifier, MoDERegressor
 from distilled_experts.tabular.frames import check_names
-from distilled_experts.tabular.model_folder import read_model
+from distilled_experts.tabular.model_folder import check_place, read_model
 
-__all__ = ["fit_model", "load_model", "predict_file", "select_features"]
+__all__ = ["fit_model", "load_model", "load_rows", "predict_file", "select_features"]
+
+_BATCH_ROWS = 65_536
 
 _ESTIMATORS = {"MoDEClassifier": MoDEClassifier, "MoDERegressor": MoDERegressor}
 _PARAMETERS = {
@@ -27,12 +31,19 @@ _PARAMETERS = {
 }
 
 
-def fit_model(table: Table, out: str | Path, *, force: bool = False, **options: Any) -> Path:
+def load_rows(data: str, *, target: str | None, data_dir: str | None, task: str | None) -> Table | TrainingRows:
+    """What `fit_model` trains on: a Parquet file is opened, any other data are read."""
+    if is_parquet(data):
+        return open_parquet(data, target=target, task=task)
+    return load_table(data, target=target, data_dir=data_dir, task=task)
+
+
+def fit_model(table: Table | TrainingRows, out: str | Path, *, force: bool = False, **options: Any) -> Path:
     """Fit the estimator that the table's task asks for, and save it.
 
     Parameters
     ----------
-    table : Table
+    table : Table or TrainingRows
     out : path
         Folder for the model.
     force : bool
@@ -45,8 +56,7 @@ def fit_model(table: Table, out: str | Path, *, force: bool = False, **options: 
     ModelFolderError
         When `out` holds something; nothing is trained then.
     """
-    if Path(out).exists() and not force:
-        raise ModelFolderError(f"out: {str(out)!r} exists already; name a new folder, or --force to replace a model")
+    check_place(Path(out), overwrite=force)
     given = {_PARAMETERS.get(name, name): value for name, value in options.items() if value is not None}
     if given.get("alpha", "auto") != "auto":
         given["alpha"] = list(parse_alpha(given["alpha"]))
@@ -58,7 +68,7 @@ def fit_model(table: Table, out: str | Path, *, force: bool = False, **options: 
 
 def load_model(path: str | Path) -> MoDEClassifier | MoDERegressor:
     """The estimator that a model folder holds."""
-    name = read_model(path)[0].get("class")
+    name = str(read_model(path)[0].get("class"))
     if name not in _ESTIMATORS:
         raise ModelFolderError(f"model: {str(path)!r} holds a {name!r}; known: {', '.join(_ESTIMATORS)}")
     return _ESTIMATORS[name].load(path)
@@ -83,16 +93,26 @@ def select_features(estimator: MoDEClassifier | MoDERegressor, frame: pd.DataFra
     return frame[names]
 
 
-def predict_file(model: str | Path, data: str | Path) -> pd.DataFrame:
-    """Predictions for the rows of a file: ``prediction``, and for classes ``probability_CLASS`` columns.
+def predict_file(model: str | Path, data: str | Path) -> Iterator[pd.DataFrame]:
+    """Predictions for the rows of a file, some rows at a time: ``prediction``, for classes ``probability_CLASS`` too.
 
-    Columns that the model was not trained on, such as the target, are passed over.
+    Columns that the model was not trained on, such as the target, are passed over. A Parquet file may be larger than
+    memory.
     """
     estimator = load_model(model)
-    frame = select_features(estimator, read_frame(data))
-    result = pd.DataFrame({"prediction": estimator.predict(frame)})
-    if isinstance(estimator, MoDEClassifier):
-        probabilities = estimator.predict_proba(frame)
-        for label, column in zip(estimator.classes_, probabilities.T, strict=True):
-            result[f"probability_{label}"] = column
-    return result
+    for frame in _batches(data):
+        features = select_features(estimator, frame)
+        result = pd.DataFrame({"prediction": estimator.predict(features)})
+        if isinstance(estimator, MoDEClassifier):
+            probabilities = estimator.predict_proba(features)
+            for label, column in zip(estimator.classes_, probabilities.T, strict=True):
+                result[f"probability_{label}"] = column
+        yield result
+
+
+def _batches(data: str | Path) -> Iterator[pd.DataFrame]:
+    if is_parquet(str(data)):
+        yield from ParquetTable(data).batches()
+        return
+    frame = read_frame(data)
+    yield from (frame[start : start + _BATCH_ROWS] for start in range(0, len(frame), _BATCH_ROWS))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from distilled_experts.errors import DataError, InvalidParameterError, RunFolderError
+from distilled_experts.errors import DataError, InvalidParameterError, RunFolderError, WriteError
 from distilled_experts.experiments.data import target_name
 from distilled_experts.experiments.models import load_model, select_features
 from distilled_experts.experiments.records import Record, environment
@@ -119,6 +119,8 @@ def write_probe(record: Record, path: str | Path) -> Path:
     Raises
     ------
     RunFolderError
+        When there is no such place.
+    WriteError
         When it cannot be written.
     """
     from distilled_experts.report import write_figures, write_report
@@ -129,5 +131,7 @@ def write_probe(record: Record, path: str | Path) -> Path:
             return write_report(record, target)
         write_figures(record, target / "figures")
         return write_report(record, target / "report.html")
+    except (FileNotFoundError, FileExistsError, NotADirectoryError) as error:
+        raise RunFolderError(f"report: {str(target)!r} is in no folder, or no folder: {error.strerror}") from error
     except OSError as error:
-        raise RunFolderError(f"report: cannot write to {str(target)!r}: {error.strerror or error}") from error
+        raise WriteError(f"report: cannot write to {str(target)!r}: {error.strerror or error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from distilled_experts.experiments.records import Record, RunFolder, environment
@@ -30,23 +31,22 @@ def recorded(
     folder : RunFolder, optional
         Default: nothing is written.
     resume, force : bool
-        As in `RunFolder.open`.
+        As in `RunFolder.opened`.
 
     Raises
     ------
     RunFolderError
-        When the folder holds something else.
+        When the folder holds something else, or another process is at work there.
     """
     start = time.perf_counter()
-    if folder is not None:
-        folder.open(specification, resume=resume, force=force)
-        if folder.done:
-            return Record(folder.read("result.json"))
-    record = Record(make())
-    record["run"] = None if folder is None else str(folder.path)
-    record["seconds"] = time.perf_counter() - start
-    record["specification"] = dict(specification)
-    record["environment"] = environment()
-    if folder is not None:
-        folder.finish(record)
-    return record
+    with nullcontext() if folder is None else folder.opened(specification, resume=resume, force=force) as result:
+        if result is not None:
+            return Record(result)
+        record = Record(make())
+        record["run"] = None if folder is None else str(folder.path)
+        record["seconds"] = time.perf_counter() - start
+        record["specification"] = dict(specification)
+        record["environment"] = environment()
+        if folder is not None:
+            folder.finish(record)
+        return record

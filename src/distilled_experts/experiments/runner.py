@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 
 from distilled_experts.experiments.course import Course
 from distilled_experts.experiments.data import Table
-from distilled_experts.experiments.interruption import Interruption, deferred_interruption
+from distilled_experts.experiments.failures import Attempt
+from distilled_experts.experiments.interruption import (
+    Interruption,
+    deferred_interruption,
+    interruptible_by_termination,
+)
+from distilled_experts.experiments.keeping import ModelKeeper
 from distilled_experts.experiments.parallel import run_parallel
 from distilled_experts.experiments.preparation import prepare
 from distilled_experts.experiments.records import RunFolder
+from distilled_experts.experiments.scheduling import HERE, Workers, run_each
 from distilled_experts.experiments.specification import Specification
 from distilled_experts.experiments.stacks import build_training, groups_per_stack, measure_stack
 from distilled_experts.experiments.summary import chosen_models
@@ -47,10 +56,17 @@ class StackTask:
         """Whether a parallel study follows."""
         return self.specification.explain and self.arm == "mixture"
 
-    def covers(self, model: Model) -> bool:
-        """Whether `model` is one of this stack."""
-        same_arm = model["arm"] == self.arm and model["experts"] == self.specification.experts
-        return same_arm and model["seed"] in self.seeds
+    def without(self, models: Sequence[Model]) -> list[StackTask]:
+        """What is left of it where some models are there: stacks of consecutive seeds."""
+        form = self.arm, self.specification.experts
+        done = {model["seed"] for model in models if (model["arm"], model["experts"]) == form}
+        left = [seed for seed in self.seeds if seed not in done]
+        stretches = itertools.groupby(enumerate(left), key=lambda numbered: numbered[1] - numbered[0])
+        return [replace(self, seeds=tuple(seed for _, seed in stretch)) for _, stretch in stretches]
+
+    def apart(self) -> list[StackTask]:
+        """The same with a stack for each seed."""
+        return [replace(self, seeds=(seed,)) for seed in self.seeds]
 
 
 def comparison_tasks(specification: Specification, table: Table) -> list[StackTask]:
@@ -79,8 +95,11 @@ def run_tasks(
     test: Table | None = None,
     folder: RunFolder | None = None,
     progress: Progress | None = None,
+    workers: Workers = HERE,
 ) -> list[Model]:
     """Train and measure every stack that `folder` does not hold already.
+
+    On a cluster every seed is a stack of its own, which is trained anew where it was interrupted.
 
     Raises
     ------
@@ -88,15 +107,50 @@ def run_tasks(
         When interrupted, after the stack in training has been saved.
     """
     models = [] if folder is None else folder.metrics()
+    left = [part for task in tasks for part in task.without(models)]
+    if workers != HERE:
+        return _run_elsewhere(left, models, table, test, folder, progress, workers)
     with deferred_interruption() as interruption:
-        for task in tasks:
-            if any(task.covers(model) for model in models):
-                continue
-            models += _run_task(task, table, test, folder, progress, interruption)
+        for task in left:
+            run = partial(
+                _run_task, table=table, test=test, folder=folder, progress=progress, interruption=interruption
+            )
+            models += Attempt(run, _failed)(task)
             if folder is not None:
                 folder.write_metrics(models)
             _stop_if_asked(interruption)
     return models
+
+
+def _run_elsewhere(
+    tasks: Sequence[StackTask],
+    models: list[Model],
+    table: Table,
+    test: Table | None,
+    folder: RunFolder | None,
+    progress: Progress | None,
+    workers: Workers,
+) -> list[Model]:
+    alone = [part for task in tasks for part in task.apart()]
+    train = partial(_run_task, table=table, test=test, folder=None, progress=None, interruption=Interruption())
+    # Whoever was done first, the record is the same.
+    keeper = ModelKeeper(folder, lambda: sorted(models, key=_place))
+    with interruptible_by_termination(), keeper:
+        for done, (_, found) in enumerate(run_each(Attempt(train, _failed), alone, workers), 1):
+            models += found
+            keeper.note()
+            if progress is not None:
+                progress("stacks", done, len(alone))
+    return sorted(models, key=_place)
+
+
+def _place(model: Model) -> tuple[int, int, str]:
+    return model["experts"], model["seed"], model["arm"]
+
+
+def _failed(task: StackTask, reason: str) -> list[Model]:
+    form = {"arm": task.arm, "experts": task.specification.experts, "alpha": None, "failed": reason}
+    return [form | {"seed": seed} for seed in task.seeds]
 
 
 def _run_task(

@@ -21,7 +21,7 @@ from distilled_experts.experiments.registry import BUNDLED, DEFAULT_TARGET, REGI
 __all__ = ["DATA_VARIABLE", "Source", "find_source"]
 
 DATA_VARIABLE = "DISTILLED_EXPERTS_DATA"
-_CONNECT_SECONDS = 8.0
+_CONNECT_SECONDS = 5.0
 
 
 class Source(NamedTuple):

@@ -9,8 +9,8 @@ from typing import Any
 from distilled_experts.errors import InvalidParameterError, MissingDependencyError
 from distilled_experts.experiments.records import Record, choose_folder
 from distilled_experts.experiments.runner import Progress
+from distilled_experts.experiments.scheduling import Workers
 from distilled_experts.experiments.trained import Study, run_study
-from distilled_experts.tabular.parameters import check_whole
 
 __all__ = ["compare_trained", "make_study", "refuse_options"]
 
@@ -30,9 +30,12 @@ def compare_trained(
     resume: bool = False,
     force: bool = False,
     jobs: int = 1,
+    cluster: str | None = None,
     progress: Progress | None = None,
 ) -> Record:
-    """Run the comparison of a task, or what an earlier try left of it; `options` are those that were given for it.
+    """Run the comparison of a task, or what an earlier try left of it.
+
+    `options` are those that were given for it; `jobs` and `cluster` as in `Workers`.
 
     Raises
     ------
@@ -41,10 +44,10 @@ def compare_trained(
     MissingDependencyError
         When the task's extra is not installed.
     """
-    check_whole("jobs", jobs)
+    workers = Workers(jobs, cluster)
     study = make_study(task, data, options)
     folder = choose_folder(out, study.specification, resume)
-    return run_study(study, folder, resume=resume, force=force, jobs=jobs, progress=progress)
+    return run_study(study, folder, resume=resume, force=force, workers=workers, progress=progress)
 
 
 def make_study(task: str, data: str, options: Mapping[str, Any]) -> Study:

@@ -13,6 +13,7 @@ from distilled_experts.experiments.evidence import explain
 from distilled_experts.experiments.large_tables import large_table
 from distilled_experts.experiments.parallel import summarise_attention, summarise_parallel
 from distilled_experts.experiments.statistics import difference, standard_error
+from distilled_experts.probing import plain_numbers
 
 __all__ = ["chosen_models", "summarise_comparison", "summarise_sweep"]
 
@@ -55,6 +56,7 @@ def summarise_comparison(models: Sequence[Model], specification: Comparison, tes
     own_difference = difference(own["mode"], own["moe"], test_share).to_dict() if probed else None
     path = [[m for m in mixtures if m["alpha"] == a] for a in specification.alphas]
     return {
+        "seeds": len(arms["mode"]),
         "arms": {name: _arm(arm) for name, arm in arms.items()},
         "difference": difference(scores["mode"], scores["moe"], test_share).to_dict(),
         "mixture_difference": difference(scores["moe"], scores["dense"], test_share).to_dict(),
@@ -154,5 +156,5 @@ def _curves(models: Sequence[Model]) -> dict[str, list[Any]]:
     """Mean learning curves over the seeds, as far as all of them go."""
     names = list(models[0]["curves"])
     length = min(len(m["curves"][names[0]]) for m in models)
-    means = {n: np.mean([m["curves"][n][:length] for m in models], axis=0, dtype=float).tolist() for n in names}
-    return {"epoch": list(range(1, length + 1)), **means}
+    curves = {n: np.array([m["curves"][n][:length] for m in models], dtype=float) for n in names}
+    return {"epoch": list(range(1, length + 1)), **{n: plain_numbers(of_all.mean(0)) for n, of_all in curves.items()}}

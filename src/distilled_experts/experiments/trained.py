@@ -11,10 +11,12 @@ from typing import Any, Protocol
 from distilled_experts.experiments.cells import Cell, Model, comparison_cells, run_cells
 from distilled_experts.experiments.comparison import Comparison
 from distilled_experts.experiments.evidence import compared_with_plain
+from distilled_experts.experiments.failures import told_failures, whole_seeds
 from distilled_experts.experiments.large_tables import notes_on_tables
 from distilled_experts.experiments.recording import recorded
 from distilled_experts.experiments.records import Record, RunFolder
 from distilled_experts.experiments.runner import Progress
+from distilled_experts.experiments.scheduling import HERE, Workers
 from distilled_experts.experiments.sentences import comparison_sentence, notes_for
 from distilled_experts.experiments.summary import summarise_comparison
 
@@ -71,7 +73,7 @@ def run_study(
     *,
     resume: bool = False,
     force: bool = False,
-    jobs: int = 1,
+    workers: Workers = HERE,
     progress: Progress | None = None,
 ) -> Record:
     """Train the models of a study, or those that an earlier try left, and write its record.
@@ -82,9 +84,9 @@ def run_study(
     folder : RunFolder, optional
         Default: nothing is written.
     resume, force : bool
-        As in `RunFolder.open`.
-    jobs : int
-        Models that are trained side by side.
+        As in `RunFolder.opened`.
+    workers : Workers
+        Who trains the models.
     progress : callable, optional
         Told how many models are there.
 
@@ -96,13 +98,14 @@ def run_study(
 
     def make() -> dict[str, Any]:
         cells = comparison_cells(specification)
-        models = run_cells(cells, study.train, folder, jobs=jobs, progress=progress)
-        return _record(study, compared_with_plain(models))
+        models = run_cells(cells, study.train, folder, workers=workers, progress=progress)
+        whole, failed = whole_seeds([{"experts": specification.experts} | model for model in models])
+        return _record(study, compared_with_plain(whole), failed)
 
     return recorded(specification.to_dict(), make, folder, resume=resume, force=force)
 
 
-def _record(study: Study, models: Sequence[Model]) -> dict[str, Any]:
+def _record(study: Study, models: Sequence[Model], failed: Sequence[Model]) -> dict[str, Any]:
     s, heading = study.specification, study.heading()
     record = Record(
         {
@@ -116,7 +119,8 @@ def _record(study: Study, models: Sequence[Model]) -> dict[str, Any]:
             "top_k": s.top_k,
             "experts": s.experts,
             **heading,
-            "notes": [*heading["notes"], *notes_for(s)],
+            "notes": [*heading["notes"], *notes_for(s), *told_failures(failed)],
+            "failed": list(failed),
             **summarise_comparison(models, s, study.test_share),
         }
     )

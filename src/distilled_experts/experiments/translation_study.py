@@ -96,10 +96,11 @@ class TranslationStudy:
         """Of all seeds chrF and perplexity; of the first translations, tokens of each domain, and long sentences."""
         s = self.specification
         chosen = {(m["arm"], m["seed"], m["alpha"]): m for m in models}
+        seeds = sorted({m["seed"] for m in models})
         arms = {
-            "dense": [chosen["dense", seed, 0.0] for seed in range(s.seeds)],
-            "moe": [chosen["mixture", seed, 0.0] for seed in range(s.seeds)],
-            "mode": [chosen["mixture", seed, alpha] for seed, alpha in enumerate(record["alpha"])],
+            "dense": [chosen["dense", seed, 0.0] for seed in seeds],
+            "moe": [chosen["mixture", seed, 0.0] for seed in seeds],
+            "mode": [chosen["mixture", seed, alpha] for seed, alpha in zip(seeds, record["alpha"], strict=True)],
         }
         return {
             "model": s.settings.model.model,

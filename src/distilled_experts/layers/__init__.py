@@ -7,6 +7,7 @@ from distilled_experts.layers.forcing import forced_expert, forced_routing, reco
 from distilled_experts.layers.gate import Gate
 from distilled_experts.layers.mixture import MixtureOfExperts
 from distilled_experts.layers.output import MoEOutput, Routing
+from distilled_experts.layers.parallel_experts import ParallelExperts
 
 __all__ = [
     "MixtureOfExperts",
@@ -15,6 +16,7 @@ __all__ = [
     "Gate",
     "Experts",
     "StackedExperts",
+    "ParallelExperts",
     "Dispatch",
     "Activation",
     "forced_expert",

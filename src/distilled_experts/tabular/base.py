@@ -9,23 +9,20 @@ from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from distilled_experts import __version__
 from distilled_experts.errors import DataError, ModelFolderError
 from distilled_experts.functional import Distance, Schedule, Teacher
 from distilled_experts.probing import ExpertFunction, ExpertOutputs, ProbedSamples, ProbeRecord, probe
-from distilled_experts.tabular.encoding import ENCODING, PiecewiseLinear
+from distilled_experts.tabular.encoding import PiecewiseLinear
 from distilled_experts.tabular.experts import function_of, members_of, network_outputs
 from distilled_experts.tabular.fitting import Callback, Fitted, Members, Part, Watch, fit_members
 from distilled_experts.tabular.held_out import held_out_rows
 from distilled_experts.tabular.inputs import canonical_rows, check_weights, table_input
 from distilled_experts.tabular.model_folder import read_model, write_model
-from distilled_experts.tabular.network import StackedMixture
 from distilled_experts.tabular.parameters import (
     AUTO_ALPHAS,
     AUTO_BINS,
@@ -34,6 +31,8 @@ from distilled_experts.tabular.parameters import (
     check_parameters,
 )
 from distilled_experts.tabular.preprocessing import TablePreprocessor
+from distilled_experts.tabular.saved import describe, restore
+from distilled_experts.tabular.streamed import StreamedTable
 from distilled_experts.tabular.targets import ClassTarget, RegressionTarget
 from distilled_experts.tabular.training import TrainingSettings
 
@@ -107,8 +106,9 @@ class MoDEEstimator(BaseEstimator):
 
         Parameters
         ----------
-        X : data frame (pandas or polars), array or sparse matrix, shape (n, features)
-            Numbers, categories, booleans, dates; missing values are fine.
+        X : data frame (pandas or polars), array, sparse matrix or `StreamedTable`, shape (n, features)
+            Numbers, categories, booleans, dates; missing values are fine. A `StreamedTable` is read column by column,
+            and its features are kept in a file.
         y : array, shape (n,) or for regression (n, targets)
         sample_weight : array, shape (n,), optional
             Weights in the task loss and in the distillation loss.
@@ -194,20 +194,7 @@ class MoDEEstimator(BaseEstimator):
             When the folder holds something already.
         """
         check_is_fitted(self)
-        states = {"preprocessor": self.preprocessor_.to_state(), "target": self.target_.to_state()}
-        arrays = {f"{part}.{name}": array for part, (_, parts) in states.items() for name, array in parts.items()}
-        arrays |= {f"network.{name}": p.detach().cpu().numpy() for name, p in self.network_.state_dict().items()}
-        seed = self.random_state if isinstance(self.random_state, int) else None
-        description = {
-            "class": type(self).__name__,
-            "version": __version__,
-            "parameters": {**self.get_params(), "random_state": seed, "callbacks": None},
-            "fitted": {name: getattr(self, name) for name in ("alpha_", "n_iter_", "history_", "n_features_in_")},
-            "alpha_path": None if self.alpha_path_ is None else list(self.alpha_path_.items()),
-            "feature_names": list(getattr(self, "feature_names_in_", [])) or None,
-            **{part: state for part, (state, _) in states.items()},
-        }
-        write_model(path, description, arrays, overwrite=overwrite)
+        write_model(path, *describe(self), overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -222,8 +209,8 @@ class MoDEEstimator(BaseEstimator):
         if description.get("class") != cls.__name__:
             raise ModelFolderError(f"model: {str(path)!r} holds a {description.get('class')}, not a {cls.__name__}")
         try:
-            return cls._restored(description, arrays)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            return restore(cls, description, arrays)
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise ModelFolderError(f"model: {str(path)!r} cannot be rebuilt: {error!r}") from error
 
     def __sklearn_tags__(self) -> Tags:
@@ -338,30 +325,11 @@ class MoDEEstimator(BaseEstimator):
         x = self._features(table_input(self, X, reset=False))
         return network_outputs(self.network_, x, self.device).model(slice(None), 0)
 
-    @classmethod
-    def _restored(cls, description: dict[str, Any], arrays: dict[str, Array]) -> Self:
-        def part(prefix: str) -> dict[str, Array]:
-            return {k.removeprefix(f"{prefix}."): v for k, v in arrays.items() if k.startswith(f"{prefix}.")}
-
-        model = cls(**description["parameters"])
-        check_parameters(model, cls._task)
-        target = ClassTarget if cls._task == "classification" else RegressionTarget
-        model.target_ = target.from_state(description["target"], part("target"))
-        model.preprocessor_ = TablePreprocessor.from_state(description["preprocessor"], part("preprocessor"))
-        for name, value in description["fitted"].items():
-            setattr(model, name, value)
-        model.alpha_path_ = None if description["alpha_path"] is None else dict(map(tuple, description["alpha_path"]))
-        if description["feature_names"] is not None:
-            model.feature_names_in_ = np.array(description["feature_names"], dtype=object)
-        weights = {name: torch.from_numpy(array.copy()) for name, array in part("network").items()}
-        encoded = {name: weights.pop(f"encoding.{name}") for name in ENCODING if f"encoding.{name}" in weights}
-        encoding = PiecewiseLinear(**encoded) if encoded else None
-        model.network_ = StackedMixture.from_weights(weights, top_k=model._top_k(), encoding=encoding)
-        return model
-
 
 def _rows(X: Any, positions: Array) -> Any:
     """Rows of a data frame, an array or a sparse matrix."""
     if len(positions) == X.shape[0]:
         return X
+    if isinstance(X, StreamedTable):
+        raise DataError("sample_weight: zeros are not allowed with a streamed table; allowed: numbers > 0")
     return X.iloc[positions] if hasattr(X, "iloc") else X[positions]

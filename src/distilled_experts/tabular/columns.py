@@ -222,6 +222,9 @@ class CategoryColumn:
         out[rows, at[rows]] = 1
 
 
+DATE_PARTS = ("month", "weekday", "time")
+
+
 @dataclass(frozen=True)
 class DateColumn:
     """A date as standardised days and as places on the circles of year, week and day.
@@ -275,7 +278,7 @@ def _turns(days: FloatArray) -> dict[str, FloatArray]:
     whole = np.floor(days)
     months = whole.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
     # 1970-01-01 was a Thursday: adding three days makes weeks begin on Monday.
-    return {"month": months % 12 / 12, "weekday": (whole + 3) % 7 / 7, "time": days - whole}
+    return dict(zip(DATE_PARTS, (months % 12 / 12, (whole + 3) % 7 / 7, days - whole), strict=True))
 
 
 Column: TypeAlias = NumericColumn | BooleanColumn | CategoryColumn | DateColumn

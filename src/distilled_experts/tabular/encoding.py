@@ -32,6 +32,11 @@ class PiecewiseLinear(nn.Module):
     start, width, mean : Tensor (F,)
         Where the piece starts, how long it is, and its mean in training.
 
+    Raises
+    ------
+    ValueError
+        Where they differ in shape, or `source` holds no places.
+
     Examples
     --------
     >>> x = np.array([[0.0], [1.0], [2.0], [3.0]])
@@ -48,6 +53,9 @@ class PiecewiseLinear(nn.Module):
 
     def __init__(self, source: Tensor, start: Tensor, width: Tensor, mean: Tensor) -> None:
         super().__init__()
+        shapes = {tuple(values.shape) for values in (source, start, width, mean)}
+        if shapes != {(source.numel(),)} or source.dtype != torch.int64 or bool((source < 0).any()):
+            raise ValueError(f"encoding: shapes {shapes} and sources of type {source.dtype} do not fit together")
         for name, values in zip(ENCODING, (source, start, width, mean), strict=True):
             self.register_buffer(name, values)
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from distilled_experts import __version__
 from distilled_experts.errors import DataError, MissingDependencyError
+from distilled_experts.files import replacing
 from distilled_experts.tabular.base import MoDEEstimator
 from distilled_experts.tabular.columns import (
     LARGEST_FEATURE,
@@ -134,7 +135,9 @@ def to_onnx(estimator: MoDEEstimator, path: str | os.PathLike[str]) -> None:
     assert program is not None
     model = program.model_proto
     onnx.helper.set_model_props(model, metadata)
-    _write(Path(path), model.SerializeToString())
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with replacing(Path(path)) as temporary:
+        temporary.write_bytes(model.SerializeToString())
 
 
 class _Features(nn.Module):
@@ -280,13 +283,3 @@ def _onnx() -> Any:
         raise MissingDependencyError(
             "export to ONNX needs the packages onnx and onnxscript; pip install 'distilled-experts[onnx]'"
         ) from error
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ import pandas as pd
 import scipy.sparse
 
 from distilled_experts.errors import DataError
+from distilled_experts.tabular.streamed import StreamedTable
 
 __all__ = ["Name", "TableView", "check_names", "view_table"]
 
@@ -42,7 +43,7 @@ class TableView:
 
 
 def view_table(X: Any) -> TableView:
-    """View a table: pandas, polars or pyarrow, NumPy or any 2-D array-like, scipy sparse.
+    """View a table: pandas, polars or pyarrow, NumPy or any 2-D array-like, scipy sparse, streamed.
 
     Raises
     ------
@@ -57,6 +58,8 @@ def view_table(X: Any) -> TableView:
     """
     if isinstance(X, pd.DataFrame):
         return _view_frame(X)
+    if isinstance(X, StreamedTable):
+        return TableView(_plain_names(X.columns), True, len(X), lambda j: X.column(X.columns[j]))
     if hasattr(X, "to_pandas"):
         return _view_foreign_frame(X)
     if scipy.sparse.issparse(X):

@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
 )
 
 from distilled_experts.errors import DataError
+from distilled_experts.tabular.streamed import StreamedTable
 
 __all__ = ["canonical_rows", "check_classes", "check_numbers", "check_weights", "table_input"]
 
@@ -28,7 +29,8 @@ Array = NDArray[Any]
 def table_input(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     """A table as it is where it has columns of its own, else a checked array; names and width are noted or compared."""
     if hasattr(X, "columns") or hasattr(X, "column_names"):
-        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        names = pd.DataFrame(columns=X.columns) if isinstance(X, StreamedTable) else X
+        validate_data(estimator, names, reset=reset, skip_check_array=True)
         if reset and len(X) == 0:
             raise DataError("X: the table has 0 rows; allowed: at least 1")
         return X

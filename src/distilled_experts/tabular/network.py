@@ -113,6 +113,13 @@ class StackedMixture(nn.Module):
     (torch.Size([2, 3, 7, 4, 2]), torch.Size([2, 3, 7, 4]), torch.Size([2, 3, 7, 2]))
     """
 
+    hidden_weight: nn.Parameter
+    hidden_bias: nn.Parameter
+    output_weight: nn.Parameter
+    output_bias: nn.Parameter
+    gate_weight: nn.Parameter
+    gate_bias: nn.Parameter
+
     def __init__(
         self,
         seeds: Sequence[int],
@@ -143,13 +150,8 @@ class StackedMixture(nn.Module):
             ]
             return nn.Parameter(torch.stack(groups).unsqueeze(1).repeat(1, n_members, *(1 for _ in shape)))
 
-        self.hidden_weight = draw((E, H, D), fans)
-        self.hidden_bias = draw((E, H), fans)
-        self.output_weight = draw((E, C, H), [H] * len(seeds))
-        self.output_bias = draw((E, C), [H] * len(seeds))
-        if n_experts > 1:
-            self.gate_weight = draw((E, D), fans)
-            self.gate_bias = draw((E,), fans)
+        for name, shape in _model_shapes(E, H, D, C).items():
+            setattr(self, name, draw(shape, [H] * len(seeds) if name.startswith("output") else fans))
 
     @classmethod
     def from_weights(
@@ -164,13 +166,14 @@ class StackedMixture(nn.Module):
         """
         S, A, E, H, D = weights["hidden_weight"].shape
         C, dtype = weights["output_bias"].shape[-1], weights["hidden_weight"].dtype
+        shapes = {name: tuple(w.shape) for name, w in weights.items()}
+        # Before memory is taken: few small tensors could ask for a very large one.
+        if shapes != {name: (S, A, *shape) for name, shape in _model_shapes(E, H, D, C).items()}:
+            raise ValueError(f"weights: shapes {shapes} do not fit together")
         features = D - (0 if encoding is None else encoding.n_pieces)
+        if encoding is not None and bool((encoding.source >= features).any()):
+            raise ValueError(f"encoding: pieces of other features than the {features} that there are")
         stack = cls([0] * S, A, features, C, n_experts=E, hidden=H, top_k=top_k, encoding=encoding, dtype=dtype)
-        shapes = {name: p.shape for name, p in stack.named_parameters()}
-        if shapes != {name: w.shape for name, w in weights.items()}:
-            raise ValueError(
-                f"weights: shapes { ({k: tuple(v.shape) for k, v in weights.items()}) } do not fit together"
-            )
         with torch.no_grad():
             for name, p in stack.named_parameters():
                 p.copy_(weights[name])
@@ -217,6 +220,13 @@ class StackedMixture(nn.Module):
         if self.top_k is None:
             return StackedOutput(experts, dense_gate(scores_SABE), None)
         return StackedOutput(experts, *sparse_gate_mask(scores_SABE, self.top_k))
+
+
+def _model_shapes(E: int, H: int, D: int, C: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of one model's parameters, in the order in which they are drawn."""
+    shapes: dict[str, tuple[int, ...]] = {"hidden_weight": (E, H, D), "hidden_bias": (E, H)}
+    shapes |= {"output_weight": (E, C, H), "output_bias": (E, C)}
+    return shapes | ({"gate_weight": (E, D), "gate_bias": (E,)} if E > 1 else {})
 
 
 def matching_width(n_parameters: int, n_features: int, n_outputs: int) -> int:

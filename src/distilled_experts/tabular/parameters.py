@@ -108,9 +108,12 @@ def check_whole(name: str, value: Any, least: int = 1) -> None:
 def check_device(name: str) -> None:
     """Raise an error for a device that torch does not know or cannot use here."""
     try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        raise InvalidParameterError("device", name, "cpu, or an accelerator that torch finds here") from error
+        # Tensors on "meta" have no values.
+        usable = torch.empty(0, device=name).device.type != "meta"
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError):
+        usable = False
+    if not usable:
+        raise InvalidParameterError("device", name, "cpu, or an accelerator that torch finds here")
 
 
 def check_range(

@@ -23,6 +23,7 @@ from distilled_experts.tabular.frames import Name, TableView, check_names, view_
 from distilled_experts.tabular.kinds import recognise
 from distilled_experts.tabular.state import N_STATISTICS, column_state, restore_column
 from distilled_experts.tabular.statistics import FloatArray, check_weight
+from distilled_experts.tabular.streamed import StreamedTable, features_in_file
 
 __all__ = ["TablePreprocessor"]
 
@@ -138,7 +139,7 @@ class TablePreprocessor:
         Returns
         -------
         ndarray of shape (n_rows, n_features_out)
-            Finite numbers.
+            Finite numbers; those of a streamed table are in a file.
 
         Raises
         ------
@@ -147,6 +148,8 @@ class TablePreprocessor:
         """
         view = view_table(X)
         self._check_columns(view)
+        if isinstance(X, StreamedTable):
+            return features_in_file(X, self.transform, self.n_features_out, self.dtype)
         features = np.empty((view.n_rows, self.n_features_out), dtype=self.dtype)
         start = 0
         for j, column in enumerate(self.columns):

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from distilled_experts.errors import ModelFolderError
 from distilled_experts.tabular.columns import (
+    DATE_PARTS,
     BooleanColumn,
     CategoryColumn,
     Column,
@@ -60,6 +61,10 @@ def restore_column(state: dict[str, Any], statistics: npt.NDArray[np.float64], o
         Where the state is of no known kind or lacks an entry.
     """
     name: Name = state["name"]
+    if not all(isinstance(text, (str, int)) for text in (name, *state.get("labels", ()))):
+        raise ModelFolderError(f"preprocessing: names and labels of column {name!r} are not allowed; allowed: text")
+    if not all(part in DATE_PARTS for part in state.get("parts", ())):
+        raise ModelFolderError(f"preprocessing: the parts of dates in column {name!r} are not known")
     if not np.isfinite(statistics).all():
         raise ModelFolderError(f"preprocessing: the saved statistics of column {name!r} are not finite")
     fill, center, scale = (float(number) for number in statistics)

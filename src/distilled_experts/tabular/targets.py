@@ -13,6 +13,9 @@ from distilled_experts.tabular.statistics import FloatArray, check_weight, disti
 
 __all__ = ["ClassTarget", "RegressionTarget"]
 
+_CLASS_KINDS = "OUbiuf"
+_LABELS = (str, bool, int, float)
+
 
 class ClassTarget:
     """Class labels (text, integers, booleans, floats) as codes 0 … C-1, in sorted order.
@@ -86,10 +89,20 @@ class ClassTarget:
         try:
             if state["kind"] != "classes" or not isinstance(state["classes"], list):
                 raise ModelFolderError(f"target: kind {state['kind']!r} is not allowed; allowed: classes")
-            restored.classes = np.array(state["classes"], dtype=np.dtype(state["dtype"]))
+            if not all(isinstance(label, _LABELS) for label in state["classes"]):
+                raise TypeError("classes that are no text, numbers or booleans")
+            restored.classes = np.array(state["classes"], dtype=_class_type(state["dtype"]))
         except (KeyError, TypeError, OverflowError) as error:
             raise ModelFolderError(f"target: the saved state is damaged ({error!r})") from error
         return restored
+
+
+def _class_type(name: str) -> np.dtype[Any]:
+    """Type of an array of classes; text takes its length from the classes, not from a file that may say any."""
+    kind = np.dtype(name)
+    if kind.kind not in _CLASS_KINDS:
+        raise TypeError(f"classes of type {name}")
+    return np.dtype(str) if kind.kind == "U" else kind
 
 
 class RegressionTarget:
@@ -192,7 +205,7 @@ def _labels(y: Any) -> npt.NDArray[Any]:
         raise DataError(f"y: shape {labels.shape} is not allowed; allowed: (n_rows,)")
     if labels.dtype.kind == "S":
         labels = labels.astype(str)
-    if labels.dtype.kind not in "OUbiuf":
+    if labels.dtype.kind not in _CLASS_KINDS:
         raise DataError(f"y: classes of type {labels.dtype} are not allowed; allowed: text, numbers, booleans")
     if labels.dtype.kind in "Of" and pd.isna(labels).any():
         raise DataError("y: holds missing values (NaN or None); allowed: a class in every row")
@@ -204,7 +217,7 @@ def _sorted_labels(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.unique(labels)
     found = pd.unique(pd.Series(labels, dtype=object))
     distinct = [label.item() if isinstance(label, np.generic) else label for label in found]
-    wrong = next((label for label in distinct if not isinstance(label, (str, bool, int, float))), None)
+    wrong = next((label for label in distinct if not isinstance(label, _LABELS)), None)
     if wrong is not None:
         raise DataError(f"y: class {wrong!r} is not allowed; allowed: text, numbers, booleans")
     # Text and numbers do not compare, so mixed labels are sorted by kind first.

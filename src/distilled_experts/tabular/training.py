@@ -17,10 +17,12 @@ from torch import Tensor
 from distilled_experts.errors import TrainingError
 from distilled_experts.functional import Distance, Schedule, Teacher, combine, schedule_factor
 from distilled_experts.tabular.losses import TASK_LOSSES
-from distilled_experts.tabular.network import StackedMixture
+from distilled_experts.tabular.network import StackedMixture, StackedOutput
 from distilled_experts.tabular.working import WorkingStack, weights_of
 
-__all__ = ["Rows", "StackedTraining", "TrainingSettings"]
+__all__ = ["ExtraLoss", "Rows", "StackedTraining", "TrainingSettings"]
+
+ExtraLoss = Callable[[StackedOutput], Tensor]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Rows:
     def take(self, groups: Tensor, rows_SB: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Features, targets and weights of some rows of some groups, ``(groups, B, …)`` each."""
         if self.positions is not None:
-            rows_SB = self.positions.index_select(0, groups).gather(1, rows_SB).long()
+            rows_SB = self.positions[groups.unsqueeze(1), rows_SB].long()
         weight = None if self.weight is None else _take(self.weight, groups, rows_SB)
         return _take(self.x, groups, rows_SB), _take(self.target, groups, rows_SB), weight
 
@@ -84,6 +86,9 @@ class StackedTraining:
     settings : TrainingSettings
     frozen : sequence of str
         Names of parameters that stay as they are.
+    extra_loss : callable, optional
+        From what the models in training compute for a batch to a loss of each, ``(groups, A)``, which is added to
+        theirs.
 
     Attributes
     ----------
@@ -105,6 +110,7 @@ class StackedTraining:
     seeds: Sequence[int]
     settings: TrainingSettings = field(default_factory=TrainingSettings)
     frozen: Sequence[str] = ()
+    extra_loss: ExtraLoss | None = None
 
     def __post_init__(self) -> None:
         settings = self.settings
@@ -184,7 +190,8 @@ class StackedTraining:
         assert distillation_loss is not None
         task_loss = _weighted_mean(self._loss(mixture, target), weight)
         alpha = self.alpha[groups] * self.alpha_factor
-        self.working.step((task_loss + alpha * distillation_loss).sum())
+        total = task_loss + alpha * distillation_loss
+        self.working.step((total if self.extra_loss is None else total + self.extra_loss(out)).sum())
         return task_loss.detach(), distillation_loss.detach()
 
     @torch.no_grad()
@@ -211,7 +218,8 @@ class StackedTraining:
         return state | {f"history.{key}": torch.stack(values) for key, values in self.history.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Continue from what `state` returned."""
+        """Continue from what `state` returned, wherever it has been read to."""
+        state = {name: value.to(self.alpha.device) for name, value in state.items()}
         self.best = {name: state[f"best.{name}"].clone() for name in self.best}
         prefix = "working."
         self.working.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})

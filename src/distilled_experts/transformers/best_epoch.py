@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from distilled_experts.errors import TrainingError
+from distilled_experts.probing import plain_numbers
 
 __all__ = ["BestEpoch", "Curves"]
 
@@ -24,6 +25,10 @@ class Curves:
     validation_loss: list[float] = field(default_factory=list)
     best_epoch: int = 0
     seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, list[float | None]]:
+        """Losses as plain values; None for those that are no numbers."""
+        return {name: plain_numbers(getattr(self, name)) for name in ("train_loss", "validation_loss")}
 
 
 class BestEpoch(TrainerCallback):

@@ -4,14 +4,15 @@ Legend: T tokens, E experts, k active, C compared, D width of the model.
 
 The module is called with tokens (T, D), the chosen experts (T, k) and their weights (T, k), and returns the mixture
 (T, D). Called with every token C times, each time with one expert and the weight one, the same module returns what
-each expert says: (T · C, D). So whatever computes the experts, grouped products or a loop, stays in charge.
+each expert says: (T · C, D). So whatever computes the experts, grouped products or a loop, stays in charge, and so does
+whatever carries tokens to experts on other processes.
 """
 
 from __future__ import annotations
 
 import inspect
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,6 +24,8 @@ from distilled_experts.transformers.passes import uncompiled
 
 class ExpertsMixture(Mixture):
     """Experts on the interface of Transformers, and those that are called in the same way."""
+
+    may_be_spread: ClassVar[bool] = True
 
     def connect(self, distiller: Distiller) -> list[RemovableHandle]:
         """Put the hooks in place."""
@@ -63,11 +66,15 @@ class ExpertsMixture(Mixture):
             return None
         routing, shape = forward_pass.pending.pop(layer)
         output_TD, loss = distiller.mix(self, rows.reshape(*routing.weights.shape, -1), routing)
-        return forward_pass.add(layer, output_TD, loss).reshape(shape)
+        carried_TD = forward_pass.add(layer, output_TD, loss)
+        # FSDP warns of views.
+        return carried_TD if carried_TD.shape == shape else carried_TD.reshape(shape)
 
 
 class OneHotMixture(ExpertsMixture):
     """Switch Transformers: the chosen expert as one-hot vector (T, 1, E), all zero where it has no room left."""
+
+    may_be_spread: ClassVar[bool] = False
 
     def read(self, hidden: Tensor, indices: Tensor, weights: Tensor) -> Routing:
         """Routing of a call."""
@@ -83,6 +90,8 @@ class OneHotMixture(ExpertsMixture):
 
 class SlotMixture(ExpertsMixture):
     """NLLB: (T, E) slots, of which at most two have a weight; a slot's entry is the expert that works for it."""
+
+    may_be_spread: ClassVar[bool] = False
 
     def read(self, hidden: Tensor, indices: Tensor, weights: Tensor) -> Routing:
         """Routing of the two slots."""

@@ -6,7 +6,7 @@ Legend: T tokens, E experts, k active, C compared, D width of the model.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -54,7 +54,14 @@ class Mixture(ABC):
         Of the layer in the model.
     layer : Module
         What holds the experts.
+
+    Attributes
+    ----------
+    may_be_spread : bool
+        Whether the layer brings home what experts on other processes say.
     """
+
+    may_be_spread: ClassVar[bool] = False
 
     def __init__(self, name: str, layer: Any) -> None:
         self.name = name
@@ -66,15 +73,21 @@ class Mixture(ABC):
 
     def check(self, scope: str) -> None:
         """Raise an error where these experts cannot be compared as they are."""
-        if getattr(self.layer, "_is_expert_parallel", False):
+        if self.is_spread and not self.may_be_spread:
             allowed = f"models whose experts are not spread over processes, as those of {self.name} are"
             raise InvalidParameterError("model", type(self.layer).__name__, allowed)
         extra_experts(scope, self.n_experts, 1)
 
     @property
+    def is_spread(self) -> bool:
+        """Whether each process has experts of its own."""
+        return bool(getattr(self.layer, "_is_expert_parallel", False))
+
+    @property
     def n_experts(self) -> int:
-        """E."""
-        return int(self.layer.num_experts)
+        """E, those of all processes."""
+        # What the layer itself counts are the experts of this process.
+        return int(next(self.layer.parameters()).shape[0] if self.is_spread else self.layer.num_experts)
 
     @property
     def side(self) -> Side:

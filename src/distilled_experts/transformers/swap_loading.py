@@ -9,6 +9,7 @@ import transformers
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from distilled_experts.errors import ModelFolderError
+from distilled_experts.transformers.model_folders import SAFE, check_model_folder
 from distilled_experts.transformers.swap_classes import PREFIX, swapped_class
 
 # What `from_pretrained` passes on to find the configuration's file.
@@ -25,12 +26,13 @@ def load_swapped(path: str | Path, **options: Any) -> PreTrainedModel:
     path : str or Path
         A folder, or a repository on the hub.
     **options
-        As for ``from_pretrained``: `dtype`, `device_map`, `revision` and others.
+        As for ``from_pretrained``: `dtype`, `device_map`, `revision` and others. By default weights are read from
+        safetensors alone, and no code is run.
 
     Raises
     ------
     ModelFolderError
-        The model there was not swapped, or its class is none of Transformers.
+        The model there was not swapped, its class is none of Transformers, or its folder is not to be trusted.
 
     Examples
     --------
@@ -44,13 +46,15 @@ def load_swapped(path: str | Path, **options: Any) -> PreTrainedModel:
     >>> loaded.config.model_type, type(loaded) is type(model)
     ('mode_gpt2', True)
     """
+    check_model_folder(path)
     where = {name: options[name] for name in _WHERE if name in options}
     config, _ = PreTrainedConfig.get_config_dict(path, **where)
     if not str(config.get("model_type")).startswith(PREFIX):
         raise ModelFolderError(f"{path}: a model of type {config.get('model_type')!r} was not swapped")
-    name = config["architectures"][0]
-    dense: Any = getattr(transformers, name, None)
-    if dense is None:
+    name = next(iter(config.get("architectures") or ()), None)
+    dense: Any = getattr(transformers, str(name), None)
+    known = isinstance(dense, type) and issubclass(dense, PreTrainedModel)
+    if not known:
         raise ModelFolderError(f"{path}: {name} is no class of Transformers; use swapped_class({name}).from_pretrained")
-    model: PreTrainedModel = swapped_class(dense).from_pretrained(path, **options)
+    model: PreTrainedModel = swapped_class(dense).from_pretrained(path, **SAFE | options)
     return model

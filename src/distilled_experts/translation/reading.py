@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from distilled_experts.errors import DataError, InvalidParameterError
+from distilled_experts.files import check_gzip
 from distilled_experts.translation.corpus import Pair, tidied
 
 __all__ = [
@@ -116,6 +117,8 @@ def read_lines(path: Path) -> list[str]:
         When it cannot be read.
     """
     try:
+        if path.name.endswith(".gz"):
+            check_gzip(path)
         data = path.read_bytes()
         text = (gzip.decompress(data) if path.name.endswith(".gz") else data).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -140,11 +143,16 @@ def pair_of_object(value: Any, wanted: Languages | None) -> tuple[Pair, Language
     nested = value.get("translation", value) if isinstance(value, Mapping) else None
     if not isinstance(nested, Mapping):
         return None
-    texts = {str(name): text for name, text in nested.items() if isinstance(text, str)}
+    texts = {str(name): text for name, text in nested.items() if isinstance(text, str) and _is_unicode(text)}
     names = wanted or tuple(texts)[:2]
     if len(names) < 2 or not texts.keys() >= set(names):
         return None
     return (texts[names[0]], texts[names[1]]), (names[0], names[1])
+
+
+def _is_unicode(text: str) -> bool:
+    """Not so for halves of characters, which JSON can write."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _from_objects(path: Path, lines: list[str], wanted: Languages | None) -> PairFile:
@@ -153,7 +161,7 @@ def _from_objects(path: Path, lines: list[str], wanted: Languages | None) -> Pai
     for line in filter(str.strip, lines):
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             problems["that are no JSON"] += 1
             continue
         pair = pair_of_object(value, wanted)

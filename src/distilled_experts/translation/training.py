@@ -117,7 +117,7 @@ def train_model(
         "seconds": curves.seconds,
         "best_epoch": curves.best_epoch,
         "validation_loss": curves.validation_loss[curves.best_epoch - 1],
-        "curves": {"train_loss": curves.train_loss, "validation_loss": curves.validation_loss},
+        "curves": curves.to_dict(),
         "too_long": {"train": train.n_left_out, "validation": validation.n_left_out, "test": test.n_left_out},
         **_scores(translator, split, s),
     }

@@ -13,6 +13,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, 
 from distilled_experts.errors import ModelFolderError
 from distilled_experts.probing.torch_models import evaluating
 from distilled_experts.transformers import load_swapped
+from distilled_experts.transformers.model_folders import SAFE, check_model_folder
 from distilled_experts.translation.batches import encode, padded
 from distilled_experts.translation.tokenizer import PAD
 
@@ -21,6 +22,7 @@ __all__ = ["Translator"]
 _BATCH = 100
 # A translation has so many times the tokens of the longest source beside it at most, and some more.
 _STRETCH, _SLACK = 1.5, 10
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,13 @@ class Translator:
             When the folder holds something else.
         """
         try:
-            tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+            check_model_folder(folder)
+            # From this folder alone: there is no revision to pin.
+            tokenizer: Any = AutoTokenizer.from_pretrained(folder, **_LOCAL)  # nosec B615
             try:
-                model = load_swapped(folder)
+                model = load_swapped(folder, **_LOCAL)
             except ModelFolderError:
-                model = AutoModelForSeq2SeqLM.from_pretrained(folder)
+                model = AutoModelForSeq2SeqLM.from_pretrained(folder, **SAFE | _LOCAL)  # nosec B615
         except (OSError, ValueError) as error:
             raise ModelFolderError(f"{folder}: no translator can be loaded from it: {error}") from error
         return cls(model, tokenizer)

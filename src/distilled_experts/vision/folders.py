@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from distilled_experts.errors import DataError
 from distilled_experts.vision.images import Images, images_from
+from distilled_experts.vision.pictures import ENDINGS, UNREADABLE, open_image
 
 __all__ = ["read_folder"]
 
@@ -52,18 +53,16 @@ def read_folder(path: Path, name: str, *, size: int = 32) -> Images:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    endings = Image.registered_extensions()
-    return (file for file in sorted(folder.rglob("*")) if file.suffix.lower() in endings and file.is_file())
+    return (file for file in sorted(folder.rglob("*")) if file.suffix.lower() in ENDINGS and file.is_file())
 
 
 def _image(file: Path, size: int) -> Image.Image | None:
     """A square image, None where the file is damaged."""
     try:
-        with Image.open(file) as image:
-            upright = ImageOps.exif_transpose(image)
-            kept = upright if upright.mode in _GREY else upright.convert("RGB")
-            return ImageOps.fit(kept.convert("L") if kept.mode == "1" else kept, (size, size))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        upright = ImageOps.exif_transpose(open_image(file))
+        kept = upright if upright.mode in _GREY else upright.convert("RGB")
+        return ImageOps.fit(kept.convert("L") if kept.mode == "1" else kept, (size, size))
+    except UNREADABLE:
         return None
 
 

@@ -1,8 +1,8 @@
 """The figures of comparisons, sweeps and probed models, as functions on matplotlib axes.
 
-Each takes a record (a mapping, or a ``ProbeRecord``) and, if wanted, axes to draw on; it returns the figure. No window
-is opened and no global setting of matplotlib is changed. `to_svg` writes a figure so that the same record gives the
-same bytes.
+Each takes a record (a mapping, or a ``ProbeRecord``) or, over several records, what was found of each, and if wanted
+axes to draw on; it returns the figure. No window is opened and no global setting of matplotlib is changed. `to_svg`
+writes a figure so that the same record gives the same bytes.
 
 Examples
 --------
@@ -34,6 +34,8 @@ from distilled_experts.report.figures.model import (
     own_domain,
     similarity,
 )
+from distilled_experts.report.figures.overview import steps
+from distilled_experts.report.figures.several import average_ranks, changes_against_alpha, forest
 from distilled_experts.report.figures.style import to_svg
 from distilled_experts.report.figures.sweep import alpha_by_experts, experts_by_alpha
 from distilled_experts.report.figures.training import differences, learning_curves
@@ -62,5 +64,9 @@ __all__ = [
     "similarity",
     "alpha_by_experts",
     "experts_by_alpha",
+    "forest",
+    "changes_against_alpha",
+    "average_ranks",
+    "steps",
     "to_svg",
 ]

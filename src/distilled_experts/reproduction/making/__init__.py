@@ -1,0 +1,1 @@
+"""Making the records: the only part of `reproduction` that trains."""

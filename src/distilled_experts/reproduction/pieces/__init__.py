@@ -1,0 +1,1 @@
+"""The pieces by subject; each module names its pieces in ``PIECES``."""
