@@ -213,14 +213,14 @@ def _stop(*arguments: object, **options: object) -> None:
 
 
 TARGETS: dict[str, tuple[Callable[[Path], Target], int]] = {
-    "CSV": (csv, 20_000),
-    "CSV.gz": (csv_gz, 10_000),
-    "Parquet": (parquet, 12_000),
-    "image archive": (archive, 12_000),
+    "CSV": (csv, 24_000),
+    "CSV.gz": (csv_gz, 12_000),
+    "Parquet": (parquet, 14_000),
+    "image archive": (archive, 14_000),
     "sentence pairs": (pairs, 14_000),
-    "configuration": (configuration, 10_000),
-    "checkpoint": (checkpoint, 6_000),
-    "model folder": (model, 12_000),
-    "command line": (command, 10_000),
+    "configuration": (configuration, 12_000),
+    "checkpoint": (checkpoint, 8_000),
+    "model folder": (model, 14_000),
+    "command line": (command, 14_000),
 }
 """How each target is made, and how many inputs it is given for the record."""

@@ -31,7 +31,7 @@ from layer_peers import missing
 RECORD = Path(__file__).parent / "results" / "layers.json"
 ROUNDS = 7
 # Without what takes longest.
-SHORT = ("dense", "epoch", "price", "prediction", "memory", "models", "sparse")
+SHORT = ("sparse", "dense", "epoch", "prediction", "models")
 # Above the committed ratio, what `--check` allows for the drift of a machine.
 TOLERANCE = 1.15
 KEPT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}

@@ -24,8 +24,8 @@ def test_bad_inputs_are_refused_in_one_line() -> None:
         assert kind["refused"] >= 25, name
 
 
-def test_the_record_has_a_hundred_thousand_inputs_none_of_which_failed() -> None:
+def test_the_record_has_a_hundred_thousand_refusals_and_no_failure() -> None:
     record = json.loads(RECORD.read_text())
-    assert record["inputs"] >= 100_000
+    assert sum(kind["refused"] for kind in record["kinds"].values()) >= 100_000
     assert record["failed"] == 0
     assert all(kind["slowest_seconds"] < 5 for kind in record["kinds"].values())
