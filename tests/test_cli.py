@@ -10,6 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from distilled_experts.cli import cli
+from distilled_experts.experiments.metrics import METRICS
+from distilled_experts.experiments.studies import STUDIED
+from distilled_experts.experiments.task import TASKS
+from distilled_experts.functional.options import DISTANCES, TEACHERS
+
 SMALL = ["--seeds", "2", "--epochs", "3", "--hidden", "8"]
 
 
@@ -268,6 +274,14 @@ def test_help_needs_no_heavy_import():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert "--alpha" in done.stdout
+
+
+def test_the_words_of_the_command_are_those_of_the_library():
+    options = {option.name: option.type for option in cli.commands["compare"].params}
+    assert tuple(options["distance"].choices) == DISTANCES
+    assert tuple(options["teacher"].choices) == TEACHERS
+    assert set(options["metric"].choices) == set(METRICS)
+    assert tuple(options["task"].choices) == (*TASKS, *STUDIED)
 
 
 def test_without_arguments_a_command_shows_its_help(mode):

@@ -9,8 +9,9 @@ Every public name is loaded on first use, so importing the package costs next to
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from distilled_experts.lazy import lazy_names
 
 if TYPE_CHECKING:
     from distilled_experts import (
@@ -46,24 +47,21 @@ __all__ = [
     "vision",
 ]
 
-_HOME = {
-    "MoDEClassifier": ".tabular.estimators",
-    "MoDERegressor": ".tabular.estimators",
-    "compare": ".experiments.compare",
-}
-
-
-def __getattr__(name: str) -> object:
-    """Import a public name on first use (PEP 562)."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _HOME:
-        value = getattr(importlib.import_module(_HOME[name], __name__), name)
-    else:
-        value = importlib.import_module(f".{name}", __name__)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "MoDEClassifier": "tabular.estimators",
+        "MoDERegressor": "tabular.estimators",
+        "compare": "experiments.compare",
+        "errors": "errors",
+        "experiments": "experiments",
+        "functional": "functional",
+        "layers": "layers",
+        "probing": "probing",
+        "report": "report",
+        "tabular": "tabular",
+        "transformers": "transformers",
+        "translation": "translation",
+        "vision": "vision",
+    },
+)

@@ -130,6 +130,7 @@ def _teachers(source: Tensor, gate: Tensor, teacher: str) -> Iterator[list[Tenso
         elif teacher == "leave_one_out":
             yield [torch.stack(others).mean(0)]
         else:
+            assert teacher == "peers", teacher
             yield others
 
 
@@ -144,6 +145,7 @@ def _measure(distance: str, outputs: Tensor, temperature: float) -> tuple[Callab
         return divergence, (outputs / temperature).softmax(-1)
     if distance == "cosine":
         return _cosine_distance, outputs
+    assert distance in ("mse", "relative"), distance
     return lambda student, target: ((student - target) ** 2).mean(), outputs
 
 

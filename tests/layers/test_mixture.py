@@ -219,6 +219,14 @@ def test_active_and_others_are_compared() -> None:
     torch.testing.assert_close(everyone, build(top_k=1, scope="all")(x).distillation_loss)
 
 
+def test_scope_all_means_all_whatever_gate_a_mixture_is_given_later() -> None:
+    x, layer = samples(6, 3), build(scope="all")
+    sparse = build(top_k=2, scope="all")
+    layer.load_state_dict(sparse.state_dict())
+    layer.gate = sparse.gate
+    torch.testing.assert_close(layer(x).distillation_loss, sparse(x).distillation_loss)
+
+
 def test_expert_outputs_are_those_of_the_active_experts() -> None:
     x = samples(6, 3)
     expected = build(top_k=2)(x, return_expert_outputs=True).expert_outputs

@@ -63,7 +63,7 @@ def test_classifiers(model, y):
     [
         RandomForestRegressor(4, max_depth=3, random_state=0),
         ExtraTreesRegressor(4, max_depth=3, random_state=0),
-        VotingRegressor([("tree", DecisionTreeRegressor(max_depth=2)), ("linear", LinearRegression())]),
+        VotingRegressor([(f"tree {n}", DecisionTreeRegressor(max_depth=n)) for n in (2, 3, 4)]),
         BaggingRegressor(DecisionTreeRegressor(max_depth=3), 4, max_features=0.5, random_state=0),
     ],
     ids=lambda model: type(model).__name__,
@@ -73,6 +73,12 @@ def test_regressors(model):
     assert record.score == pytest.approx(model.score(NUMBERS, TARGET))
     # The member nearest to the ensemble says about what the ensemble says.
     assert record.own_domain == pytest.approx(record.score, abs=0.05)
+
+
+def test_the_first_of_two_members_dominates_as_both_are_equally_near_to_their_mean():
+    pair = [("linear", LinearRegression()), ("tree", DecisionTreeRegressor(max_depth=2))]
+    record = probe(VotingRegressor(pair).fit(NUMBERS, TARGET), NUMBERS, TARGET)
+    assert record.shares.tolist() == [1, 0]
 
 
 def test_several_targets():

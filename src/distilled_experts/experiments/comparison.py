@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from distilled_experts.tabular.parameters import DEFAULT_ALPHAS, check_alpha, check_gate, check_whole
+from distilled_experts.checks import check_whole
+from distilled_experts.tabular.parameters import DEFAULT_ALPHAS, check_alpha, check_gate
 
 __all__ = ["Comparison"]
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from distilled_experts.checks import listed
 from distilled_experts.errors import DataError, InvalidParameterError
 from distilled_experts.experiments.reading import read_frame
 from distilled_experts.experiments.registry import DEFAULT_TARGET, suggest
@@ -20,8 +21,6 @@ from distilled_experts.tabular.kinds import recognise
 from distilled_experts.tabular.values import as_days, as_numbers
 
 __all__ = ["Table", "check_features", "load_table", "make_table", "read_frame", "target_name"]
-
-_SHOWN_COLUMNS = 5
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ def target_name(source: Source, target: str | None = None) -> str:
     name = source.target or DEFAULT_TARGET
     if name in source.frame.columns:
         return name
-    columns = _listed(list(source.frame.columns))
+    columns = listed(list(source.frame.columns))
     raise DataError(f"target: not given, and no column is called '{name}'; allowed: one of the columns {columns}")
 
 
@@ -188,10 +187,10 @@ def check_features(names: Sequence[str], column: Callable[[str], pd.Series[Any]]
             wrong["infinite"].append(name)
     if wrong["empty"]:
         raise DataError(
-            f"data: all values are missing in {_listed(wrong['empty'])}; allowed: at least one value a column"
+            f"data: all values are missing in {listed(wrong['empty'])}; allowed: at least one value a column"
         )
     if wrong["infinite"]:
-        raise DataError(f"data: infinite numbers in {_listed(wrong['infinite'])}; allowed: finite numbers or missing")
+        raise DataError(f"data: infinite numbers in {listed(wrong['infinite'])}; allowed: finite numbers or missing")
 
 
 def _is_infinite(column: pd.Series[Any]) -> bool:
@@ -223,8 +222,3 @@ def _check_complete(frame: pd.DataFrame, parameter: str, column: str) -> None:
     missing = int(frame[column].isna().sum())
     if missing:
         raise DataError(f"{parameter}: column '{column}' has no value in {missing} row(s); allowed: one in every row")
-
-
-def _listed(names: list[Any]) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:_SHOWN_COLUMNS])
-    return shown if len(names) <= _SHOWN_COLUMNS else f"{shown} and {len(names) - _SHOWN_COLUMNS} more"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from distilled_experts.checks import check_device, check_number, check_whole
 from distilled_experts.errors import InvalidParameterError
 from distilled_experts.experiments.cells import Cell, Model
 from distilled_experts.experiments.comparison import Comparison
@@ -20,7 +21,6 @@ from distilled_experts.experiments.splits import Split, make_splits
 from distilled_experts.functional import Distance, Teacher
 from distilled_experts.functional.options import check_distillation
 from distilled_experts.probing import plain_numbers
-from distilled_experts.tabular.parameters import check_device, check_range, check_whole
 from distilled_experts.vision.data import load_images
 from distilled_experts.vision.images import Images, draw_images
 from distilled_experts.vision.models import (
@@ -70,8 +70,8 @@ class ImageSpecification(Comparison):
         for name, value in {"hidden": self.hidden, "epochs": self.training.epochs}.items():
             check_whole(name, value)
         check_whole("batch_size", self.training.batch_size)
-        check_range("lr", self.training.learning_rate, above=0)
-        check_range("balance", self.balance, least=0)
+        check_number("lr", self.training.learning_rate, above=0)
+        check_number("balance", self.balance, least=0)
         check_device(self.training.device)
 
 

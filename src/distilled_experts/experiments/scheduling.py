@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 from joblib import Parallel, delayed
 
+from distilled_experts.checks import check_whole
 from distilled_experts.errors import InvalidParameterError
 from distilled_experts.experiments.clusters import check_address, check_alone, connected
-from distilled_experts.tabular.parameters import check_whole
 
 __all__ = ["Workers", "run_each"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from distilled_experts.checks import check_device, check_number, check_share, check_whole
 from distilled_experts.errors import InvalidParameterError
 from distilled_experts.experiments.comparison import Comparison
 from distilled_experts.functional.options import check_distillation
@@ -12,10 +13,7 @@ from distilled_experts.tabular.parameters import (
     ALPHA_WORDS,
     DEFAULT_ALPHAS,
     check_alpha,
-    check_device,
     check_distance,
-    check_range,
-    check_whole,
 )
 from distilled_experts.tabular.training import TrainingSettings
 
@@ -48,9 +46,9 @@ class Specification(Comparison):
             check_whole(name, getattr(training, name))
         check_distillation(training.distance, training.teacher, "uniform", 1.0)
         check_distance(training.distance, self.task)
-        check_range("lr", training.learning_rate, above=0)
-        check_range("test_size", self.test_size, above=0, below=1)
-        check_range("validation_size", self.validation_size, above=0, below=1)
+        check_number("lr", training.learning_rate, above=0)
+        check_share("test_size", self.test_size)
+        check_share("validation_size", self.validation_size)
         check_device(self.device)
         if self.explain and not self.distils:
             raise InvalidParameterError("explain", True, "False where one expert is alone, for nothing is distilled")

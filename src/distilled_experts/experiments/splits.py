@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 
+from distilled_experts.checks import check_share, check_whole
 from distilled_experts.errors import DataError, InvalidParameterError
 from distilled_experts.experiments.group_splits import draw_groups
 from distilled_experts.experiments.task import TASKS
@@ -98,8 +99,12 @@ def make_splits(
     """
     if task not in TASKS:
         raise InvalidParameterError("task", task, TASKS)
-    _check_counts(seeds=(seeds, 1), first_seed=(first_seed, 0), n_test_rows=(n_test_rows, 1))
-    _check_shares(test_size=test_size, validation_size=validation_size)
+    check_whole("seeds", seeds)
+    check_whole("first_seed", first_seed, least=0)
+    if n_test_rows is not None:
+        check_whole("n_test_rows", n_test_rows)
+    check_share("test_size", test_size)
+    check_share("validation_size", validation_size)
     if groups is not None and time is not None:
         raise InvalidParameterError("time", "time together with groups", "one of the two")
     shares = _Shares(0.0 if n_test_rows else test_size, validation_size)
@@ -114,19 +119,6 @@ def make_splits(
     if n_test_rows is None:
         return splits
     return [Split(split.train, split.validation, np.arange(n_test_rows)) for split in splits]
-
-
-def _check_counts(**counts: tuple[object, int]) -> None:
-    for name, (value, least) in counts.items():
-        is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if value is not None and not (is_whole and int(str(value)) >= least):
-            raise InvalidParameterError(name, value, f"whole numbers ≥ {least}")
-
-
-def _check_shares(**shares: float) -> None:
-    for name, share in shares.items():
-        if not 0 < share < 1:
-            raise InvalidParameterError(name, share, "numbers between 0 and 1")
 
 
 def _checked(values: Any, n_rows: int, parameter: str) -> npt.NDArray[Any]:

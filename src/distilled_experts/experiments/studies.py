@@ -12,13 +12,15 @@ from distilled_experts.experiments.runner import Progress
 from distilled_experts.experiments.scheduling import Workers
 from distilled_experts.experiments.trained import Study, run_study
 
-__all__ = ["compare_trained", "make_study", "refuse_options"]
+__all__ = ["STUDIED", "compare_trained", "make_study", "refuse_options"]
 
 # Module, which holds OPTIONS, and the function in it that makes the study.
 _HOME = {
     "vision": ("image_study", "image_study"),
     "translation": ("translation_study", "translation_study"),
 }
+STUDIED = tuple(_HOME)
+"""The tasks by their names."""
 
 
 def compare_trained(

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from distilled_experts.errors import InvalidParameterError
+from distilled_experts.checks import check_device, check_number, check_whole
 from distilled_experts.experiments.cells import Cell, Model
 from distilled_experts.experiments.comparison import Comparison
 from distilled_experts.experiments.records import Record
 from distilled_experts.experiments.specification import parse_alpha
-from distilled_experts.functional.options import check_distillation
-from distilled_experts.tabular.parameters import check_device, check_range, check_whole
+from distilled_experts.functional.options import check_distillation, refuse_kl
 from distilled_experts.translation import (
     Corpus,
     ModelSettings,
@@ -50,13 +49,12 @@ class TranslationSpecification(Comparison):
         super().__post_init__()
         model, training = self.settings.model, self.settings.training
         check_distillation(model.distance, model.teacher, "uniform", 1.0)
-        if model.distance == "kl":
-            raise InvalidParameterError("distance", "kl", "mse, relative, cosine; hidden states are no logits")
+        refuse_kl(model.distance, "hidden states are no logits")
         for name, value in {"hidden": model.hidden, "epochs": training.epochs, "batch_size": training.tokens}.items():
             check_whole(name, value)
         if self.rows is not None:
             check_whole("rows", self.rows)
-        check_range("lr", training.learning_rate, above=0)
+        check_number("lr", training.learning_rate, above=0)
         check_device(training.device)
 
 

@@ -5,7 +5,7 @@ Shapes: N samples, k compared experts, outputs of width D; ``*`` stands for any 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -16,6 +16,13 @@ from distilled_experts.functional.comparison import Comparison, accumulation_dty
 from distilled_experts.functional.options import Distance, Teacher, Weighting, check_distillation
 
 _Measure = Callable[[Tensor, Tensor], Tensor]
+
+# Distances of the outputs themselves; "kl" compares probabilities.
+_MEASURES: Mapping[Distance, _Measure] = {
+    "mse": distances.squared_error,
+    "relative": distances.squared_error,
+    "cosine": distances.cosine_distance,
+}
 
 
 def mutual_distillation(
@@ -122,10 +129,8 @@ def mean_square(outputs: Tensor, comparison: Comparison) -> Tensor:
 
 def _spaces(outputs: Tensor, distance: Distance, temperature: float) -> tuple[Tensor, Tensor, _Measure]:
     """Give the student's side, what teachers are averaged from, and the distance between the two."""
-    if distance == "cosine":
-        return outputs, outputs, distances.cosine_distance
     if distance != "kl":
-        return outputs, outputs, distances.squared_error
+        return outputs, outputs, _MEASURES[distance]
     log_probabilities = (outputs / temperature).log_softmax(-1)
 
     def measure(student: Tensor, target: Tensor) -> Tensor:
@@ -139,6 +144,7 @@ def _teacher(source: Tensor, gate_weights: Tensor | None, comparison: Comparison
         return teachers.gate_mean(source, gate_weights, comparison.share)
     if teacher == "leave_one_out":
         return teachers.leave_one_out(source, comparison)
+    assert teacher == "mean", teacher
     return teachers.expert_mean(source, comparison.share)
 
 

@@ -48,3 +48,17 @@ def check_distillation(distance: str, teacher: str, weighting: str, temperature:
             raise InvalidParameterError(parameter, value, allowed)
     if not (math.isfinite(temperature) and temperature > 0):
         raise InvalidParameterError("temperature", temperature, "numbers > 0")
+
+
+def refuse_kl(distance: str, why: str) -> None:
+    """Raise an error for the distance that compares probabilities, where outputs are none.
+
+    Examples
+    --------
+    >>> refuse_kl("kl", "hidden states are no logits")
+    Traceback (most recent call last):
+    distilled_experts.errors.InvalidParameterError: distance: 'kl' is not allowed; allowed: mse, ... are no logits
+    """
+    if distance == "kl":
+        others = ", ".join(name for name in DISTANCES if name != "kl")
+        raise InvalidParameterError("distance", distance, f"{others}; {why}")

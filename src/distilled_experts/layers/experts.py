@@ -11,9 +11,9 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
+from distilled_experts.checks import check_whole
 from distilled_experts.errors import InvalidParameterError
 from distilled_experts.layers.activations import ACTIVATIONS, Activation
-from distilled_experts.layers.checks import check_count
 from distilled_experts.layers.dense_experts import run_all
 from distilled_experts.layers.initialisation import uniform_parameter
 from distilled_experts.layers.products import Maps
@@ -92,7 +92,7 @@ class Experts(StackedExperts):
         super().__init__()
         sizes = {"d_in": d_in, "d_out": d_out, "hidden": hidden, "n_experts": n_experts}
         for parameter, value in sizes.items():
-            check_count(parameter, value, 1)
+            check_whole(parameter, value)
         if activation not in get_args(Activation):
             raise InvalidParameterError("activation", activation, get_args(Activation))
         self.activation: Activation = activation

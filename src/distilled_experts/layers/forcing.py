@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from distilled_experts.layers.checks import check_count
+from distilled_experts.checks import check_whole
 from distilled_experts.layers.mixture import MixtureOfExperts
 from distilled_experts.layers.output import MoEOutput, Routing
 
@@ -70,7 +70,7 @@ def forced_expert(layer: MixtureOfExperts, expert: int) -> Iterator[None]:
     >>> torch.allclose(alone, layer.experts(x)[:, 1])
     True
     """
-    check_count("expert", expert, 0, layer.n_experts - 1)
+    check_whole("expert", expert, 0, layer.n_experts - 1)
 
     def route(x: Tensor) -> Routing:
         chosen = torch.full((*x.shape[:-1], 1), expert, device=x.device)

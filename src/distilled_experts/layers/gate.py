@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from distilled_experts.checks import check_number, check_whole
 from distilled_experts.functional import dense_gate, sparse_gate
-from distilled_experts.layers.checks import check_count, check_noise
 from distilled_experts.layers.initialisation import uniform_parameter
 from distilled_experts.layers.output import Routing
 
@@ -69,10 +69,10 @@ class Gate(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        check_count("n_experts", n_experts, 1)
+        check_whole("n_experts", n_experts)
         if top_k is not None:
-            check_count("top_k", top_k, 1, n_experts)
-        check_noise(noise)
+            check_whole("top_k", top_k, 1, n_experts)
+        check_number("noise", noise, least=0)
         self.top_k = top_k
         self.renormalise = renormalise
         self.noise = noise

@@ -11,14 +11,16 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from distilled_experts.checks import check_whole
 from distilled_experts.errors import InvalidParameterError
 from distilled_experts.functional import Distance, Teacher, Weighting, check_distillation, combine
+from distilled_experts.functional.options import refuse_kl
 from distilled_experts.layers.activations import Activation
-from distilled_experts.layers.checks import check_count, extra_experts
 from distilled_experts.layers.dispatch import Dispatch
 from distilled_experts.layers.experts import Experts, StackedExperts
 from distilled_experts.layers.gate import Gate
 from distilled_experts.layers.output import MoEOutput, Routing
+from distilled_experts.layers.scope import extra_experts
 
 Outputs = Literal["hidden", "logits"]
 
@@ -121,7 +123,7 @@ class MixtureOfExperts(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        check_count("n_shared", n_shared, 0)
+        check_whole("n_shared", n_shared, 0)
         check_distillation(distance, teacher, weighting, temperature)
         _check_outputs(outputs, distance)
         self.distillation = distillation
@@ -133,7 +135,7 @@ class MixtureOfExperts(nn.Module):
         self.pair_scale = pair_scale
         self.scope = scope
         self.generator = generator
-        self.gate = Gate(
+        self.gate: nn.Module = Gate(
             d_in,
             n_experts,
             top_k=top_k,
@@ -217,10 +219,12 @@ class MixtureOfExperts(nn.Module):
 
     def _compared(self, routing: Routing) -> tuple[Tensor, Tensor | None]:
         """Weights and indices (N, C) of the compared experts; inactive ones have a weight of zero."""
-        if routing.indices is None or self.n_extra == 0:
-            return routing.weights, routing.indices
+        if routing.indices is None:
+            return routing.weights, None
         if self.scope == "all":
             return routing.dense_weights(), None
+        if self.n_extra == 0:
+            return routing.weights, routing.indices
         lots_NE = torch.rand(routing.scores.shape, generator=self.generator, device=routing.scores.device)
         others_Nm = lots_NE.scatter(-1, routing.indices, -1).topk(self.n_extra).indices
         zeros_Nm = torch.zeros_like(others_Nm, dtype=routing.weights.dtype)
@@ -254,9 +258,8 @@ def _active(experts_NCD: Tensor, ran: Tensor | None, active_Nk: Tensor | None) -
 def _check_outputs(outputs: str, distance: str) -> None:
     if outputs not in get_args(Outputs):
         raise InvalidParameterError("outputs", outputs, get_args(Outputs))
-    if distance == "kl" and outputs != "logits":
-        allowed = "mse, relative, cosine; kl with outputs='logits' alone, for it compares probabilities"
-        raise InvalidParameterError("distance", distance, allowed)
+    if outputs != "logits":
+        refuse_kl(distance, "kl with outputs='logits' alone, for it compares probabilities")
 
 
 def _warn_of_nothing_to_distil(n_experts: int) -> None:

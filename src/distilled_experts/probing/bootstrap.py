@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from distilled_experts.errors import InvalidParameterError
+from distilled_experts.checks import check_share, check_whole
 from distilled_experts.probing.domains import dominating_experts
 from distilled_experts.probing.outputs import ExpertOutputs
 from distilled_experts.probing.routing import sample_right
@@ -112,8 +112,7 @@ def bootstrap_intervals(
     (True, True)
     """
     for name, number in (("n_samples", n_samples), ("n_resamples", n_resamples)):
-        if number < 1:
-            raise InvalidParameterError(name, number, "whole numbers ≥ 1")
+        check_whole(name, number)
     blocks = [statistic(counts) for counts in _resamples(n_samples, n_resamples, generator)]
     return {name: percentile_interval(np.concatenate([block[name] for block in blocks]), level) for name in blocks[0]}
 
@@ -127,8 +126,7 @@ def percentile_interval(values: Floats, level: float = 0.95) -> Interval:
     >>> float(interval.low), float(interval.high)
     (1.0, 3.0)
     """
-    if not 0 < level < 1:
-        raise InvalidParameterError("level", level, "numbers between 0 and 1")
+    check_share("level", level)
     ordered = np.sort(np.asarray(values, dtype=np.float64), axis=0)
     last = np.maximum((~np.isnan(ordered)).sum(0) - 1, 0)
 

@@ -49,8 +49,8 @@ class Ensemble:
         outputs are class scores or targets, the ensemble is the mean, for classes of their probabilities.
     rule : {"confidence", "nearest"} or callable, optional
         Which member dominates a sample. "confidence" (default for classes): the one with the largest class
-        probability. "nearest" (default for numbers): the one whose prediction is nearest to the ensemble's. Or a
-        function, as `Rule` describes it.
+        probability. "nearest" (default for numbers): the one whose prediction is nearest to the ensemble's, the first
+        of several (two members of equal weight are always equally near). Or a function, as `Rule` describes it.
 
     Raises
     ------
@@ -212,9 +212,15 @@ def _weights(rule: str | Rule | None, task: str, experts: Array, mixture: Array)
         return weights
     name = rule or ("confidence" if task == "classification" else "nearest")
     if name == "nearest":
-        return dominated_by(((experts - mixture[:, None]) ** 2).sum(-1).argmin(1), n_members)
+        return dominated_by(_first_nearest(((experts - mixture[:, None]) ** 2).sum(-1)), n_members)
     if name == "confidence" and task == "classification":
         confidence = experts.max(-1)
         return np.asarray(confidence / confidence.sum(-1, keepdims=True))
     allowed = "confidence, nearest, or a function" if task == "classification" else "nearest, or a function"
     raise InvalidParameterError("rule", name, allowed)
+
+
+def _first_nearest(distances: Array) -> Array:
+    """First member with the least distance, ``(N, E)`` to ``(N,)``; rounding makes no difference between equal ones."""
+    least = distances.min(1, keepdims=True)
+    return np.asarray((distances <= least * (1 + 1e-6)).argmax(1))

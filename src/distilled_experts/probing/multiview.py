@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from distilled_experts.checks import check_number, check_whole
 from distilled_experts.errors import InvalidParameterError
 
 __all__ = ["MultiView", "make_multi_view", "views_learned"]
@@ -92,9 +93,14 @@ def make_multi_view(
     >>> data.X.shape, int((data.shown.sum(1) == 1).sum()), np.bincount(data.y).tolist()
     ((100, 64), 25, [25, 25, 25, 25])
     """
-    _check_whole(n_samples=n_samples, n_classes=n_classes, n_views=n_views, view_width=view_width)
-    _check_shares(single_view_share=single_view_share, distractor_rate=distractor_rate)
-    _check_not_negative(noise=noise, weak_strength=weak_strength, distractor_strength=distractor_strength)
+    counts = {"n_samples": n_samples, "n_classes": n_classes, "n_views": n_views, "view_width": view_width}
+    for name, count in counts.items():
+        check_whole(name, count)
+    for name, share in {"single_view_share": single_view_share, "distractor_rate": distractor_rate}.items():
+        check_number(name, share, least=0, most=1)
+    sizes = {"noise": noise, "weak_strength": weak_strength, "distractor_strength": distractor_strength}
+    for name, size in sizes.items():
+        check_number(name, size, least=0)
     shape = (n_classes, n_views, view_width)
     if patterns is None:
         patterns = generator.choice([-1.0, 1.0], size=shape) / np.sqrt(view_width)
@@ -149,21 +155,3 @@ def _shown(n_samples: int, n_views: int, share: float, generator: np.random.Gene
     single = generator.permutation(n_samples)[: round(share * n_samples)]
     shown[single] = np.eye(n_views, dtype=bool)[generator.integers(n_views, size=len(single))]
     return shown
-
-
-def _check_whole(**numbers: int) -> None:
-    for name, number in numbers.items():
-        if number < 1:
-            raise InvalidParameterError(name, number, "whole numbers ≥ 1")
-
-
-def _check_shares(**shares: float) -> None:
-    for name, share in shares.items():
-        if not 0 <= share <= 1:
-            raise InvalidParameterError(name, share, "numbers from 0 to 1")
-
-
-def _check_not_negative(**numbers: float) -> None:
-    for name, number in numbers.items():
-        if not number >= 0:
-            raise InvalidParameterError(name, number, "numbers ≥ 0")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from distilled_experts.errors import InvalidParameterError
+from distilled_experts.checks import check_share
 
 __all__ = [
     "ExpertSimilarity",
@@ -101,8 +101,7 @@ def similarity_of(
     >>> bool(similarity_of(np.ones((2, 2)), np.eye(2)).homogenised)
     False
     """
-    if not 0 < threshold < 1:
-        raise InvalidParameterError("threshold", threshold, "numbers between 0 and 1")
+    check_share("threshold", threshold)
     mean_cka, mean_agreement = mean_off_diagonal(cka), mean_off_diagonal(agreement)
     homogenised = (mean_agreement > threshold) & ~(mean_cka <= threshold)
     return ExpertSimilarity(cka, agreement, mean_cka, mean_agreement, threshold, np.asarray(homogenised))

@@ -15,8 +15,9 @@ Examples
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from distilled_experts.lazy import lazy_names
 
 if TYPE_CHECKING:
     from distilled_experts.report import figures
@@ -32,18 +33,6 @@ if TYPE_CHECKING:
         sweep_text,
     )
 
-_HOMES = {
-    "compare_text": "text",
-    "sweep_text": "text",
-    "probe_text": "text",
-    "compare_renderable": "text",
-    "sweep_renderable": "text",
-    "probe_renderable": "text",
-    "report_html": "page",
-    "write_report": "page",
-    "write_figures": "gallery",
-    "repr_html": "html",
-}
 __all__ = [
     "compare_text",
     "sweep_text",
@@ -58,14 +47,19 @@ __all__ = [
     "figures",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "figures":
-        return import_module(".figures", __name__)
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "compare_text": "text",
+        "sweep_text": "text",
+        "probe_text": "text",
+        "compare_renderable": "text",
+        "sweep_renderable": "text",
+        "probe_renderable": "text",
+        "report_html": "page",
+        "write_report": "page",
+        "write_figures": "gallery",
+        "repr_html": "html",
+        "figures": "figures",
+    },
+)

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
+from distilled_experts.checks import listed
 from distilled_experts.errors import DataError
 from distilled_experts.tabular.streamed import StreamedTable
 
 __all__ = ["Name", "TableView", "check_names", "view_table"]
 
 Name: TypeAlias = str | int
-_SHOWN_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -80,24 +80,19 @@ def check_names(expected: tuple[Name, ...], names: tuple[Name, ...]) -> None:
         return
     missing = [name for name in expected if name not in set(names)]
     unexpected = [name for name in names if name not in set(expected)]
-    parts = [f"missing columns {_listed(missing)}"] if missing else []
-    parts += [f"unexpected columns {_listed(unexpected)}"] if unexpected else []
+    parts = [f"missing columns {listed(missing)}"] if missing else []
+    parts += [f"unexpected columns {listed(unexpected)}"] if unexpected else []
     if not parts:
         at = next(i for i, pair in enumerate(zip(expected, names, strict=False)) if pair[0] != pair[1])
         parts = [f"column {at} is {names[at]!r} and was {expected[at]!r} in fit: the order differs"]
     raise DataError(f"X: {'; '.join(parts)}; allowed: the {len(expected)} columns seen in fit")
 
 
-def _listed(names: list[Name]) -> str:
-    shown = ", ".join(repr(name) for name in names[:_SHOWN_NAMES])
-    return shown if len(names) <= _SHOWN_NAMES else f"{shown} and {len(names) - _SHOWN_NAMES} more"
-
-
 def _plain_names(names: Any) -> tuple[Name, ...]:
     plain = tuple(int(name) if isinstance(name, (int, np.integer)) else str(name) for name in names)
     repeated = [name for name, count in Counter(plain).items() if count > 1]
     if repeated:
-        raise DataError(f"X: column names repeat: {_listed(repeated)}; allowed: every name once")
+        raise DataError(f"X: column names repeat: {listed(repeated)}; allowed: every name once")
     return plain
 
 

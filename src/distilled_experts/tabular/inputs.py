@@ -75,7 +75,10 @@ def check_numbers(X: Any, y: Any) -> Array:
 def check_weights(sample_weight: Any, X: Any) -> NDArray[np.float64]:
     """Weights, one a row, none negative and not all zero; ones where none are given."""
     shape_only = np.empty((X.shape[0], 0))
-    return np.asarray(_check_sample_weight(sample_weight, shape_only, dtype=np.float64, ensure_non_negative=True))
+    weights = np.asarray(_check_sample_weight(sample_weight, shape_only, dtype=np.float64, ensure_non_negative=True))
+    if not weights.any():
+        raise DataError("sample_weight: all weights are zero; allowed: at least one non-zero number")
+    return weights
 
 
 def canonical_rows(x: Array, target: Array, weight: Array) -> tuple[Array, Array, Array]:

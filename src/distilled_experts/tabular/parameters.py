@@ -6,12 +6,10 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-import torch
-
+from distilled_experts.checks import check_device, check_number, check_share, check_whole, is_whole
 from distilled_experts.errors import InvalidParameterError
 from distilled_experts.functional import schedule_factor
-from distilled_experts.functional.options import check_distillation
+from distilled_experts.functional.options import check_distillation, refuse_kl
 
 __all__ = [
     "ALPHA_WORDS",
@@ -21,12 +19,9 @@ __all__ = [
     "MOST_ENCODED",
     "SMALL_TABLE_ALPHA",
     "check_alpha",
-    "check_device",
     "check_distance",
     "check_gate",
     "check_parameters",
-    "check_range",
-    "check_whole",
 ]
 
 # From no distillation to one as strong as the task loss.
@@ -55,16 +50,16 @@ def check_parameters(estimator: Any, task: str) -> None:
     check_distance(estimator.distance, task)
     schedule_factor(estimator.alpha_schedule, 0.0)
     if estimator.max_time is not None:
-        check_range("max_time", estimator.max_time, above=0)
+        check_number("max_time", estimator.max_time, above=0)
     if isinstance(estimator.alpha, str):
         if estimator.alpha != "auto":
             raise InvalidParameterError("alpha", estimator.alpha, ALPHA_WORDS)
     else:
         for value in estimator.alpha if isinstance(estimator.alpha, Iterable) else (estimator.alpha,):
             check_alpha(value)
-    check_range("learning_rate", estimator.learning_rate, above=0)
-    check_range("weight_decay", estimator.weight_decay, least=0)
-    check_range("validation_fraction", estimator.validation_fraction, above=0, below=1)
+    check_number("learning_rate", estimator.learning_rate, above=0)
+    check_number("weight_decay", estimator.weight_decay, least=0)
+    check_share("validation_fraction", estimator.validation_fraction)
     if estimator.early_stopping not in (True, False, "auto"):
         raise InvalidParameterError("early_stopping", estimator.early_stopping, "auto, True, False")
     check_device(estimator.device)
@@ -78,14 +73,14 @@ def check_gate(gate: object, top_k: Any, n_experts: int) -> None:
         return
     if gate == "dense":
         raise InvalidParameterError("top_k", top_k, "None with the dense gate; gate='sparse' takes a number")
-    if not _is_whole(top_k) or not 1 <= top_k <= n_experts:
+    if not is_whole(top_k) or not 1 <= top_k <= n_experts:
         raise InvalidParameterError("top_k", top_k, f"1 to {n_experts}, the number of experts")
 
 
 def check_distance(distance: str, task: str) -> None:
     """Raise an error for a distance that the task has no use for."""
-    if distance == "kl" and task == "regression":
-        raise InvalidParameterError("distance", distance, "mse, relative or cosine for regression; kl compares classes")
+    if task == "regression":
+        refuse_kl(distance, "kl compares classes")
 
 
 def check_alpha(value: Any) -> float:
@@ -97,35 +92,3 @@ def check_alpha(value: Any) -> float:
     if isinstance(value, bool) or not (math.isfinite(number) and number >= 0):
         raise InvalidParameterError("alpha", value, ALPHA_WORDS)
     return number
-
-
-def check_whole(name: str, value: Any, least: int = 1) -> None:
-    """Raise an error unless `value` is a whole number from `least`."""
-    if not _is_whole(value) or value < least:
-        raise InvalidParameterError(name, value, f"whole numbers from {least}")
-
-
-def check_device(name: str) -> None:
-    """Raise an error for a device that torch does not know or cannot use here."""
-    try:
-        # Tensors on "meta" have no values.
-        usable = torch.empty(0, device=name).device.type != "meta"
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError):
-        usable = False
-    if not usable:
-        raise InvalidParameterError("device", name, "cpu, or an accelerator that torch finds here")
-
-
-def check_range(
-    name: str, value: Any, *, above: float | None = None, least: float | None = None, below: float = math.inf
-) -> None:
-    """Raise an error unless `value` is a number in this range."""
-    real = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if real and (above is None or value > above) and (least is None or value >= least) and value < below:
-        return
-    words = f"numbers above {above:g}" if above is not None else f"numbers from {least:g}"
-    raise InvalidParameterError(name, value, words + (f" and below {below:g}" if math.isfinite(below) else ""))
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from distilled_experts.checks import check_whole
 from distilled_experts.errors import DataError, InvalidParameterError, ModelFolderError
 from distilled_experts.tabular.columns import (
     BooleanColumn,
@@ -263,9 +264,8 @@ def _numeric_flags(column: Column) -> list[bool]:
     return flags
 
 
-def _check_options(max_categories: object, smooth_clip: object, scaling: str) -> Options:
-    if isinstance(max_categories, bool) or not isinstance(max_categories, (int, np.integer)) or max_categories < 1:
-        raise InvalidParameterError("max_categories", max_categories, "whole numbers ≥ 1")
+def _check_options(max_categories: int, smooth_clip: object, scaling: str) -> Options:
+    check_whole("max_categories", max_categories)
     if smooth_clip is not None and not (
         isinstance(smooth_clip, (int, float)) and _LEAST_CLIP <= smooth_clip < math.inf
     ):

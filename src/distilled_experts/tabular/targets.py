@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from distilled_experts.checks import listed
 from distilled_experts.errors import DataError, ModelFolderError
 from distilled_experts.tabular.statistics import FloatArray, check_weight, distinct_values, mean_and_deviation
 
@@ -64,7 +65,7 @@ class ClassTarget:
         codes: npt.NDArray[np.int64] = pd.Index(self.classes).get_indexer(pd.Index(labels)).astype(np.int64)
         if (codes < 0).any():
             wrong = labels[codes < 0].tolist()[0]
-            raise DataError(f"y: class {wrong!r} was not seen in fit; allowed: {_listed(self.classes)}")
+            raise DataError(f"y: class {wrong!r} was not seen in fit; allowed: {listed(self.classes.tolist())}")
         return codes
 
     def decode(self, codes: npt.ArrayLike) -> npt.NDArray[Any]:
@@ -239,8 +240,3 @@ def _numbers(y: Any) -> FloatArray:
     if not np.isfinite(values).all():
         raise DataError("y: the target holds infinite or missing (NaN) values; allowed: finite numbers")
     return values
-
-
-def _listed(classes: npt.NDArray[Any]) -> str:
-    shown = ", ".join(repr(label) for label in classes[:5].tolist())
-    return shown if classes.size <= 5 else f"{shown} and {classes.size - 5} more"

@@ -5,8 +5,9 @@ Every name is loaded on first use: importing this package loads neither PyTorch 
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from distilled_experts.lazy import lazy_names
 
 if TYPE_CHECKING:
     from distilled_experts.transformers.attaching import attach, detach, set_progress
@@ -31,28 +32,18 @@ __all__ = [
     "swapped_class",
 ]
 
-_HOME = {
-    "DistillationCallback": ".callback",
-    "DistillationTrainerMixin": ".trainer",
-    "attach": ".attaching",
-    "detach": ".attaching",
-    "probe_tokens": ".probing",
-    "set_progress": ".attaching",
-    "swap": ".swapping",
-    "load_swapped": ".swap_loading",
-    "swapped_class": ".swap_classes",
-    "FeedForwardForm": ".swap_forms",
-}
-
-
-def __getattr__(name: str) -> object:
-    """Import a public name on first use (PEP 562)."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name], __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "DistillationCallback": "callback",
+        "DistillationTrainerMixin": "trainer",
+        "attach": "attaching",
+        "detach": "attaching",
+        "probe_tokens": "probing",
+        "set_progress": "attaching",
+        "swap": "swapping",
+        "load_swapped": "swap_loading",
+        "swapped_class": "swap_classes",
+        "FeedForwardForm": "swap_forms",
+    },
+)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TypeVar
 
 from torch import nn
 
+from distilled_experts.checks import check_number
 from distilled_experts.errors import InvalidParameterError
 from distilled_experts.functional import Distance, Schedule, Teacher, Weighting, check_distillation, schedule_factor
+from distilled_experts.functional.options import refuse_kl
 from distilled_experts.transformers.distillation import Distillation
 from distilled_experts.transformers.finding import find_mixtures
 from distilled_experts.transformers.layer_numbers import LayerNumbers, layer_numbers
@@ -100,8 +101,7 @@ def attach(
     >>> model = detach(model)
     """
     check_distillation(distance, teacher, weighting, temperature=1.0)
-    if distance == "kl":
-        raise InvalidParameterError("distance", distance, "mse, relative, cosine; hidden states are no logits")
+    refuse_kl(distance, "hidden states are no logits")
     schedule_factor(alpha_schedule, 0.0)
     if Distillation.of(model) is not None:
         raise InvalidParameterError(
@@ -164,8 +164,7 @@ def set_progress(model: nn.Module, progress: float) -> None:
     InvalidParameterError
         The model is not attached, or the share is not between 0 and 1.
     """
-    if not 0 <= progress <= 1:
-        raise InvalidParameterError("progress", progress, "numbers from 0 to 1")
+    check_number("progress", progress, least=0, most=1)
     attached(model).progress = progress
 
 
@@ -182,6 +181,5 @@ def _strengths(alpha: float, layers: LayerNumbers | Mapping[int, float], n_mixtu
     given = layers if isinstance(layers, Mapping) else dict.fromkeys(layer_numbers(layers, n_mixtures), alpha)
     layer_numbers(given, n_mixtures)
     for strength in given.values():
-        if not (isinstance(strength, int | float) and math.isfinite(strength) and strength >= 0):
-            raise InvalidParameterError("alpha", strength, "numbers ≥ 0")
+        check_number("alpha", strength, least=0)
     return {i % n_mixtures: float(strength) for i, strength in given.items()}

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from distilled_experts.errors import InvalidParameterError
+from distilled_experts.checks import check_share
 from distilled_experts.transformers.attaching import attached
 from distilled_experts.transformers.monitor import MixtureMonitor
 
@@ -37,8 +37,7 @@ class DistillationCallback(TrainerCallback):
     """
 
     def __init__(self, threshold: float = 0.95) -> None:
-        if not 0 < threshold < 1:
-            raise InvalidParameterError("threshold", threshold, "numbers between 0 and 1")
+        check_share("threshold", threshold)
         self.threshold = threshold
         self._warned: set[int] = set()
 

@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from distilled_experts.errors import TrainingError
 from distilled_experts.functional import Schedule, combine, schedule_factor
-from distilled_experts.layers.checks import extra_experts
+from distilled_experts.layers.scope import extra_experts
 from distilled_experts.transformers.forward_pass import ForwardPass
 from distilled_experts.transformers.mixtures import Mixture, Routing, counted_tokens
 from distilled_experts.transformers.monitor import MixtureMonitor

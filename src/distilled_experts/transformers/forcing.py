@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from distilled_experts.layers.checks import check_count
+from distilled_experts.checks import check_whole
 from distilled_experts.transformers.experts_interface import ExpertsMixture
 from distilled_experts.transformers.mixtures import Mixture, Routing
 from distilled_experts.transformers.other_mixtures import JetMoeMixture, Llama4Mixture
@@ -84,7 +84,7 @@ def forced_expert(mixture: Mixture, expert: int) -> Iterator[list[Tensor]]:
     >>> [output.shape for output in said]
     [torch.Size([5, 8])]
     """
-    check_count("expert", expert, 0, mixture.n_experts - 1)
+    check_whole("expert", expert, 0, mixture.n_experts - 1)
     said: list[Tensor] = []
     handles = _force(mixture, expert, said.append)
     try:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from distilled_experts.errors import InvalidParameterError
-from distilled_experts.layers.checks import extra_experts
+from distilled_experts.layers.scope import extra_experts
 from distilled_experts.transformers.forward_pass import ForwardPass
 from distilled_experts.transformers.tokens import Side, Tokens
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from fnmatch import fnmatchcase
 from typing import Literal, TypeVar, get_args
 
 import torch
 from transformers import PreTrainedModel
 
+from distilled_experts.checks import check_number, check_whole
 from distilled_experts.errors import InvalidParameterError
-from distilled_experts.layers.checks import check_count
 from distilled_experts.transformers.attaching import attach
 from distilled_experts.transformers.layer_numbers import LayerNumbers, layer_numbers
 from distilled_experts.transformers.swap_balance import connect_balance
@@ -98,13 +97,12 @@ def swap(
       (dropout): Dropout(p=0.0, inplace=False)
     )
     """
-    check_count("n_experts", n_experts, 1)
-    check_count("top_k", top_k, 1, n_experts)
+    check_whole("n_experts", n_experts)
+    check_whole("top_k", top_k, 1, n_experts)
     if init not in get_args(Init):
         raise InvalidParameterError("init", init, get_args(Init))
     for name, value in {"perturbation": perturbation, "balance": balance, "alpha": alpha or 0.0}.items():
-        if not 0 <= value < math.inf:
-            raise InvalidParameterError(name, value, "numbers ≥ 0")
+        check_number(name, value, least=0)
     found = _feed_forwards(model, form, pattern)
     chosen = [found[i] for i in layer_numbers(layers, len(found))]
     become_swapped(

@@ -5,8 +5,9 @@ Every name is loaded on first use: importing this package loads neither PyTorch 
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from distilled_experts.lazy import lazy_names
 
 if TYPE_CHECKING:
     from distilled_experts.vision.convolution import ConvolutionExperts, convolution_mixture
@@ -25,25 +26,15 @@ __all__ = [
     "train_model",
 ]
 
-_HOME = {
-    "ConvolutionExperts": ".convolution",
-    "Images": ".images",
-    "MODELS": ".models",
-    "build_model": ".models",
-    "convolution_mixture": ".convolution",
-    "load_images": ".data",
-    "train_model": ".training",
-}
-
-
-def __getattr__(name: str) -> object:
-    """Import a public name on first use (PEP 562)."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name], __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "ConvolutionExperts": "convolution",
+        "Images": "images",
+        "MODELS": "models",
+        "build_model": "models",
+        "convolution_mixture": "convolution",
+        "load_images": "data",
+        "train_model": "training",
+    },
+)

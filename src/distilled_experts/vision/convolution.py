@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from distilled_experts.checks import check_whole
 from distilled_experts.layers import MixtureOfExperts, StackedExperts
-from distilled_experts.layers.checks import check_count
 from distilled_experts.layers.initialisation import uniform_parameter
 
 __all__ = ["ConvolutionExperts", "convolution_mixture", "maps_of", "rows_of"]
@@ -81,7 +81,7 @@ class ConvolutionExperts(StackedExperts):
     ) -> None:
         super().__init__()
         for name, value in {"channels": channels, "hidden": hidden, "n_experts": n_experts}.items():
-            check_count(name, value, 1)
+            check_whole(name, value)
         self.size = size
 
         def draw(*shape: int, fan_in: int) -> nn.Parameter:
