@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 import doctest
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 # What the examples of docstrings may use without importing it, as is customary in numerical packages.
 CUSTOMARY = {"np": np, "pd": pd, "torch": torch}
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "howto").glob("*.md"))]
 
 
 def module_names() -> Iterator[str]:
@@ -39,9 +42,21 @@ def test_examples_in_docstrings(name: str, tmp_path: Path, monkeypatch: pytest.M
     assert not failed, "the report above shows the examples"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_examples_in_pages(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     sybil = Sybil(parsers=[PythonCodeBlockParser(doctest_optionflags=OPTIONS), SkipParser()])
-    for example in sybil.parse(page).examples():
+    document = sybil.parse(page)
+    for example in document.examples():
         example.evaluate()
+    run_tests(document.namespace, tmp_path)
+
+
+def run_tests(names: dict[str, Any], folder: Path) -> None:
+    """Run the tests that a page shows; `tmp_path` is the one fixture that they have."""
+    # Sybil takes them out again, and modules written in C look for them there when they import.
+    names["__builtins__"] = builtins
+    for name in [name for name in names if name.startswith("test_")]:
+        place = folder / name
+        place.mkdir()
+        names[name](**{fixture: {"tmp_path": place}[fixture] for fixture in inspect.signature(names[name]).parameters})

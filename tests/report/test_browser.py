@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
-import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -15,7 +13,8 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Download, Locator, Page, ViewportSize, sync_playwright
+from chromium import SIZES, chromium
+from playwright.sync_api import Browser, Download, Locator, Page
 
 from distilled_experts.report import report_html
 
@@ -23,21 +22,14 @@ Build = Callable[..., dict[str, Any]]
 Open = Callable[..., Page]
 pytestmark = pytest.mark.slow
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PICTURES = Path(__file__).parents[2] / "build" / "pages"
-SIZES: dict[str, ViewportSize] = {"desk": {"width": 1200, "height": 900}, "phone": {"width": 390, "height": 844}}
 EVIL = "<script>document.title = 'taken over'</script><img src=x onerror=alert(1)>"
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        assert not os.environ.get("CI"), "continuous integration needs Chromium; .ci/run installs it"
-        pytest.skip("no Chromium is installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
