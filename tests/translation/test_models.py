@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from distilled_experts.errors import InvalidParameterError
+from distilled_experts.transformers.sizes import n_parameters
 from distilled_experts.translation import ModelSettings, build_model, dense_settings
-from distilled_experts.translation.models import n_parameters
 
 SMALL = ModelSettings(width=16, hidden=8)
 NLLB = replace(SMALL, model="nllb-moe")

@@ -18,7 +18,7 @@ from distilled_experts.tabular.gradients import gradient_norms
 from distilled_experts.tabular.network import StackedMixture
 from distilled_experts.tabular.training import Rows, StackedTraining
 
-__all__ = ["MEASURES", "Course", "vision_of"]
+__all__ = ["MEASURES", "Course", "checkpoint_epochs", "vision_of"]
 
 Floats = NDArray[np.float64]
 
@@ -27,6 +27,17 @@ MEASURES = ("vision_task", "vision_whole", "cka", "agreement", "homogenised")
 
 _CHECKPOINTS = 12
 _ROWS = 256
+
+
+def checkpoint_epochs(epochs: int) -> set[int]:
+    """Epochs of a training at which to take measures, closer together in the beginning.
+
+    Examples
+    --------
+    >>> sorted(checkpoint_epochs(20))
+    [1, 2, 3, 4, 5, 7, 9, 12, 15, 20]
+    """
+    return set(np.geomspace(1, epochs, _CHECKPOINTS).round().astype(int).tolist())
 
 
 class Course:
@@ -49,7 +60,7 @@ class Course:
     """
 
     def __init__(self, epochs: int) -> None:
-        self._due = set(np.geomspace(1, epochs, _CHECKPOINTS).round().astype(int).tolist())
+        self._due = checkpoint_epochs(epochs)
         self.epochs: list[int] = []
         self.values: dict[str, list[Floats]] = {name: [] for name in MEASURES}
 
@@ -117,19 +128,14 @@ def vision_of(
     }
 
 
-def _measures(training: StackedTraining) -> dict[str, Floats]:
+def _measures(training: StackedTraining) -> dict[str, NDArray[Any]]:
     rows, groups = training.validation, training.working.groups
     assert rows is not None
     x = rows.x[groups.unsqueeze(1), _positions(rows, groups, _ROWS)]
     with torch.no_grad():
         experts = training.working.network(x).experts.cpu().numpy()
-    similarity = expert_similarity(experts, training.task)
-    return {
-        **vision_of(training, training.working.network, groups),
-        "cka": similarity.mean_cka,
-        "agreement": similarity.mean_agreement,
-        "homogenised": similarity.homogenised.astype(np.float64),
-    }
+    vision = vision_of(training, training.working.network, groups)
+    return {**vision, **expert_similarity(experts, training.task).headline()}
 
 
 def _positions(rows: Rows, groups: Tensor, most: int) -> Tensor:

@@ -67,15 +67,12 @@ def against_plain(outputs: ExpertOutputs, y: NDArray[np.generic], task: str) -> 
         ``cka``, ``agreement``, ``homogenised`` (A) · ``exchange`` (A, 2, 2) and ``flow`` (A, 4, 4) as from
         `probing.exchange_scores` and `probing.answer_flow` · ``adjusted_rand`` (A).
     """
-    similarity = expert_similarity(outputs.experts, task)
     domains = dominating_experts(outputs.weights)
     types = answer_types(*sample_right(outputs.experts, outputs.mixture, y, task), domains)
     plain = outputs.model(0)
     exchange = [exchange_scores(plain, outputs.model(a), y, task)["scores"] for a in range(len(domains))]
     return {
-        "cka": similarity.mean_cka,
-        "agreement": similarity.mean_agreement,
-        "homogenised": similarity.homogenised,
+        **expert_similarity(outputs.experts, task).headline(),
         "exchange": np.stack(exchange),
         "flow": answer_flow(np.broadcast_to(types[:1], types.shape), types),
         "adjusted_rand": adjusted_rand(domains[:1], domains),

@@ -10,19 +10,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from distilled_experts.experiments.course import MEASURES
+from distilled_experts.experiments.course import MEASURES, checkpoint_epochs
 from distilled_experts.experiments.metrics import score
 from distilled_experts.probing import (
-    ExpertOutputs,
     ProbedSamples,
+    Vision,
     answer_types,
     dominating_experts,
     expert_similarity,
-    narrow_vision,
     plain_numbers,
     probe_outputs,
     sample_right,
 )
+from distilled_experts.probing.record import vision_indices
 from distilled_experts.probing.torch_models import evaluating, inputs_for
 from distilled_experts.vision.members import members_of
 
@@ -32,7 +32,6 @@ Model = dict[str, Any]
 
 _TASK = "classification"
 _BATCH = 256
-_CHECKPOINTS = 12
 _COURSE_IMAGES = 256
 _VISION_IMAGES = 1000
 _TYPICAL = 12
@@ -72,7 +71,7 @@ def measure_experts(model: nn.Module, alpha: float, train: Part, test: Part) -> 
     outputs = members_of(model, alpha, narrow_vision=False).members_on(test.x, test.y).outputs
     domains = dominating_experts(outputs.weights)
     right = sample_right(outputs.experts, outputs.mixture, test.y, _TASK)
-    found = probe_outputs(outputs, test.y, _TASK) | _similarity(outputs)
+    found = probe_outputs(outputs, test.y, _TASK) | expert_similarity(outputs.experts, _TASK).headline()
     found |= _vision(members_of(model, alpha).members_on(*_xy(train.some(_VISION_IMAGES))))
     return {name: plain_numbers(value) for name, value in found.items()} | {
         "domains": domains.tolist(),
@@ -98,7 +97,7 @@ class ImageCourse:
         self._learners = members_of(model, alpha)
         self._members = members_of(model, alpha, narrow_vision=False)
         self._train, self._validation = train.some(_COURSE_IMAGES), validation.some(_COURSE_IMAGES)
-        self._due = set(np.geomspace(1, epochs, _CHECKPOINTS).round().astype(int).tolist())
+        self._due = checkpoint_epochs(epochs)
         self._epochs: list[int] = []
         self._found: list[dict[str, Any]] = []
 
@@ -109,7 +108,7 @@ class ImageCourse:
         vision = _vision(self._learners.members_on(*_xy(self._train)))
         outputs = self._members.members_on(*_xy(self._validation)).outputs
         self._epochs.append(epoch)
-        self._found.append(vision | _similarity(outputs))
+        self._found.append(vision | expert_similarity(outputs.experts, _TASK).headline())
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Epochs, and the measures by name."""
@@ -120,22 +119,8 @@ def _xy(part: Part) -> tuple[Tensor, NDArray[np.int64]]:
     return part.x, part.y
 
 
-def _similarity(outputs: ExpertOutputs) -> dict[str, Any]:
-    similarity = expert_similarity(outputs.experts, _TASK)
-    return {
-        "cka": similarity.mean_cka,
-        "agreement": similarity.mean_agreement,
-        "homogenised": similarity.homogenised,
-    }
-
-
 def _vision(samples: ProbedSamples) -> dict[str, Any]:
-    """Narrow-vision indices; without distillation the whole loss is the task's."""
-    task = samples.task_norms
-    whole = task if samples.whole_norms is None else samples.whole_norms
-    codes, n_subsets = samples.subsets.codes, len(samples.subsets.names)
-    norms = {"vision_task": task, "vision_whole": whole}
-    return {name: np.nan if n is None else narrow_vision(n, codes, n_subsets).index for name, n in norms.items()}
+    return vision_indices(Vision.of(samples.task_norms, samples.whole_norms, samples.subsets))
 
 
 def _typical(weights: NDArray[np.floating], domains: NDArray[np.int64]) -> list[NDArray[np.int64]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from distilled_experts.experiments.splits import Split, make_splits
 from distilled_experts.functional import Distance, Teacher
 from distilled_experts.functional.options import check_distillation
 from distilled_experts.probing import plain_numbers
+from distilled_experts.transformers.sizes import n_parameters
 from distilled_experts.vision.data import load_images
 from distilled_experts.vision.images import Images, draw_images
 from distilled_experts.vision.models import (
@@ -29,7 +30,6 @@ from distilled_experts.vision.models import (
     ModelSettings,
     build_model,
     dense_settings,
-    parameters_of,
 )
 from distilled_experts.vision.sheets import contact_sheet
 from distilled_experts.vision.training import Samples, TrainingSettings, train_model
@@ -107,7 +107,7 @@ class ImageStudy:
         )
         found = {
             "experts": s.experts,
-            "parameters": parameters_of(model),
+            "parameters": n_parameters(model),
             "seconds": curves.seconds,
             "best_epoch": curves.best_epoch,
             "validation_loss": curves.validation_loss[curves.best_epoch - 1],
@@ -130,21 +130,12 @@ class ImageStudy:
             "notes": list(images.notes),
         }
 
-    def details(self, models: Sequence[Model], record: Record) -> dict[str, Any]:
+    def details(self, arms: Mapping[str, Sequence[Model]], record: Record) -> dict[str, Any]:
         """Model, log loss and accuracy by class of each arm, and typical images of each domain in the first seed."""
-        arms = {
-            "dense": [m for m in models if m["arm"] == "dense"],
-            "moe": [m for m in models if m["arm"] == "mixture" and m["alpha"] == 0],
-            "mode": [
-                next(m for m in models if (m["arm"], m["seed"], m["alpha"]) == ("mixture", seed, alpha))
-                for seed, alpha in zip(sorted({m["seed"] for m in models}), record["alpha"], strict=True)
-            ],
-        }
-        by_class = {arm: _means([m["by_class"] for m in found]) for arm, found in arms.items()}
         return {
             "model": self.specification.model,
             "log_loss": {arm: [m["log_loss"] for m in found] for arm, found in arms.items()},
-            "by_class": by_class,
+            "by_class": {arm: _means([m["by_class"] for m in found]) for arm, found in arms.items()},
             "examples": {arm: self._examples(arms[arm][0]) for arm in ("moe", "mode") if "typical" in arms[arm][0]},
         }
 

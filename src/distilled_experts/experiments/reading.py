@@ -112,12 +112,16 @@ def read_file(path: str | Path) -> TableFile:
         raise DataError(f"file '{path}': cannot be read ({error.strerror or error})") from error
     if frame.empty:
         raise DataError(f"file '{path}': holds no rows; allowed: a header line and at least one row")
-    repeated = [name for name, count in Counter(map(str, frame.columns)).items() if count > 1]
-    if repeated:
-        raise DataError(f"file '{path}': column {repeated[0]!r} occurs more than once; allowed: every name once")
+    _check_distinct(path, map(str, frame.columns))
     _check_names(path, frame.columns, frame.shape[1])
     _check_fields(path, frame)
     return without_row_numbers(frame)
+
+
+def _check_distinct(path: Path, names: Iterable[str]) -> None:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise DataError(f"file '{path}': column {repeated[0]!r} occurs more than once; allowed: every name once")
 
 
 def _check_names(path: Path, names: Iterable[object], n_columns: int) -> None:
@@ -176,9 +180,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     if dialect.compression:
         check_gzip(path)
     _check_names(path, dialect.header, dialect.width)
-    repeated = [name for name, count in Counter(filter(None, dialect.header)).items() if count > 1]
-    if repeated:
-        raise DataError(f"file '{path}': column {repeated[0]!r} occurs more than once; allowed: every name once")
+    _check_distinct(path, filter(None, dialect.header))
     try:
         frame = _parse_csv(path, dialect)
     except pd.errors.EmptyDataError as error:

@@ -20,7 +20,7 @@ from distilled_experts.experiments.interruption import (
     interruptible_by_termination,
 )
 from distilled_experts.experiments.keeping import ModelKeeper
-from distilled_experts.experiments.parallel import run_parallel
+from distilled_experts.experiments.parallel_study import run_parallel
 from distilled_experts.experiments.preparation import prepare
 from distilled_experts.experiments.records import RunFolder
 from distilled_experts.experiments.scheduling import HERE, Workers, run_each
@@ -168,8 +168,8 @@ def _run_task(
     clock = _Clock(0.0 if saved is None else float(saved.pop("seconds")))
     if saved is not None:
         training.restore(saved)
-    if saved is not None and course is not None:
-        course.restore(saved)
+        if course is not None:
+            course.restore(saved)
 
     def pause(current: StackedTraining) -> None:
         """Show how far it is, save it if it is time, and stop if someone asked for it."""

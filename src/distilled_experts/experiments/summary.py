@@ -11,11 +11,11 @@ import numpy as np
 from distilled_experts.experiments.comparison import Comparison
 from distilled_experts.experiments.evidence import explain
 from distilled_experts.experiments.large_tables import large_table
-from distilled_experts.experiments.parallel import summarise_attention, summarise_parallel
+from distilled_experts.experiments.parallel_study import summarise_attention, summarise_parallel
 from distilled_experts.experiments.statistics import difference, standard_error
 from distilled_experts.probing import plain_numbers
 
-__all__ = ["chosen_models", "summarise_comparison", "summarise_sweep"]
+__all__ = ["chosen_models", "models_by_arm", "summarise_comparison", "summarise_sweep"]
 
 Model = dict[str, Any]
 
@@ -33,6 +33,15 @@ def chosen_models(models: Sequence[Model], specification: Comparison) -> list[Mo
     return [min(by_seed[s], key=lambda m: (m["validation_loss"], m["alpha"])) for s in sorted(by_seed)]
 
 
+def models_by_arm(models: Sequence[Model], specification: Comparison) -> dict[str, list[Model]]:
+    """The models of "dense", "moe" and "mode", each in the order of the seeds; MoDE's are those that were chosen."""
+    return {
+        "dense": _by_seed(models, "dense"),
+        "moe": [m for m in _by_seed(models, "mixture") if m["alpha"] == 0],
+        "mode": chosen_models(models, specification),
+    }
+
+
 def summarise_comparison(models: Sequence[Model], specification: Comparison, test_share: float) -> dict[str, Any]:
     """Arms, differences, α and probing of a comparison.
 
@@ -44,17 +53,12 @@ def summarise_comparison(models: Sequence[Model], specification: Comparison, tes
     test_share : float
         Test rows divided by training rows, for the corrected t.
     """
-    mixtures = _by_seed(models, "mixture")
-    arms = {
-        "dense": _by_seed(models, "dense"),
-        "moe": [m for m in mixtures if m["alpha"] == 0],
-        "mode": chosen_models(models, specification),
-    }
+    arms = models_by_arm(models, specification)
     scores = {name: [m["test_score"] for m in arm] for name, arm in arms.items()}
     own = {name: _values(arms[name], "own_domain") for name in ("moe", "mode")}
     probed = specification.experts > 1
     own_difference = difference(own["mode"], own["moe"], test_share).to_dict() if probed else None
-    path = [[m for m in mixtures if m["alpha"] == a] for a in specification.alphas]
+    path = [[m for m in _by_seed(models, "mixture") if m["alpha"] == a] for a in specification.alphas]
     return {
         "seeds": len(arms["mode"]),
         "arms": {name: _arm(arm) for name, arm in arms.items()},

@@ -5,7 +5,7 @@ A study says what is compared and trains one model; its record is made of the sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from distilled_experts.experiments.cells import Cell, Model, comparison_cells, run_cells
@@ -18,7 +18,7 @@ from distilled_experts.experiments.records import Record, RunFolder
 from distilled_experts.experiments.runner import Progress
 from distilled_experts.experiments.scheduling import HERE, Workers
 from distilled_experts.experiments.sentences import comparison_sentence, notes_for
-from distilled_experts.experiments.summary import summarise_comparison
+from distilled_experts.experiments.summary import models_by_arm, summarise_comparison
 
 __all__ = ["Study", "run_study"]
 
@@ -62,8 +62,8 @@ class Study(Protocol):
         """``rows``, ``features``, ``classes``, ``split``, ``notes``, and whether the score is ``negated``."""
         ...
 
-    def details(self, models: Sequence[Model], record: Record) -> dict[str, Any]:
-        """What the record holds beside what all comparisons do."""
+    def details(self, arms: Mapping[str, Sequence[Model]], record: Record) -> dict[str, Any]:
+        """What the record holds beside what all comparisons do; `arms` as from `summary.models_by_arm`."""
         ...
 
 
@@ -125,6 +125,6 @@ def _record(study: Study, models: Sequence[Model], failed: Sequence[Model]) -> d
         }
     )
     record["notes"] += notes_on_tables(record)
-    record |= study.details(models, record)
+    record |= study.details(models_by_arm(models, s), record)
     record["sentence"] = comparison_sentence(record)
     return record

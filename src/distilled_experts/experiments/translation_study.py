@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,22 +90,16 @@ class TranslationStudy:
             "notes": list(self.corpus.notes),
         }
 
-    def details(self, models: Sequence[Model], record: Record) -> dict[str, Any]:
+    def details(self, arms: Mapping[str, Sequence[Model]], record: Record) -> dict[str, Any]:
         """Of all seeds chrF and perplexity; of the first translations, tokens of each domain, and long sentences."""
         s = self.specification
-        chosen = {(m["arm"], m["seed"], m["alpha"]): m for m in models}
-        seeds = sorted({m["seed"] for m in models})
-        arms = {
-            "dense": [chosen["dense", seed, 0.0] for seed in seeds],
-            "moe": [chosen["mixture", seed, 0.0] for seed in seeds],
-            "mode": [chosen["mixture", seed, alpha] for seed, alpha in zip(seeds, record["alpha"], strict=True)],
-        }
+        first = arms["dense"][0]
         return {
             "model": s.settings.model.model,
             "pair": s.pair,
-            "notes": [*record["notes"], *_notes(models[0]["too_long"], s.settings.model.longest)],
+            "notes": [*record["notes"], *_notes(first["too_long"], s.settings.model.longest)],
             "chrf": {arm: [m["chrf"] for m in found] for arm, found in arms.items()},
-            "signatures": models[0]["signatures"],
+            "signatures": first["signatures"],
             "translations": _side_by_side({arm: found[0]["translations"] for arm, found in arms.items()}),
             "domain_tokens": {arm: _domains(arms[arm][0]) for arm in ("moe", "mode") if s.experts > 1},
             "own_domain_perplexity": {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from distilled_experts.functional.comparison import accumulation_dtype
+from distilled_experts.functional.factors import accumulation_dtype
 
 
 def load_balance(probabilities: Tensor, mask: Tensor, sample_weight: Tensor | None = None) -> Tensor:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from distilled_experts.functional.comparison import compare
 from distilled_experts.functional.distillation import mutual_distillation
+from distilled_experts.functional.factors import loss_factors
 from distilled_experts.functional.fused import distilled_sum, transformed, weighted_sum
 from distilled_experts.functional.options import Distance, Teacher, Weighting, check_distillation
 
@@ -76,8 +76,8 @@ def combine(
     compared = mask if compared is None else compared
     fused = distance in ("mse", "relative") and teacher == "mean" and weighting == "uniform" and not transformed()
     if fused and not (sample_weight is not None and sample_weight.requires_grad):
-        comparison = compare(expert_outputs, compared, sample_weight)
-        return distilled_sum(expert_outputs, weights, comparison, pair_scale, distance == "relative")
+        factors = loss_factors(expert_outputs, compared, sample_weight)
+        return distilled_sum(expert_outputs, weights, factors, pair_scale, distance == "relative")
     loss = mutual_distillation(
         expert_outputs,
         weights,

@@ -28,6 +28,12 @@ def kl_divergence(log_student: Tensor, teacher: Tensor) -> Tensor:
     return (teacher * (log_teacher - log_student)).sum(-1)
 
 
+def mean_square(mean: Tensor, rows: Tensor | float) -> Tensor:
+    """Mean over samples of ``‖ē‖²/D``, one where it is zero: the relative distance's unit, (*, N, D) → (*)."""
+    size = (mean.square().mean(-1) * rows).sum(-1)
+    return torch.where(size == 0, 1, size)
+
+
 def unit_vectors(vector: Tensor) -> Tensor:
     """Divide by the norm over D; a zero vector stays zero, with finite gradients of any order."""
     return vector * (vector.square().sum(-1, keepdim=True) + _TINY).rsqrt()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from distilled_experts.errors import InvalidParameterError
 from distilled_experts.functional import distances, teachers
-from distilled_experts.functional.comparison import Comparison, accumulation_dtype, compare, per_expert
+from distilled_experts.functional.factors import LossFactors, accumulation_dtype, loss_factors, per_expert
 from distilled_experts.functional.options import Distance, Teacher, Weighting, check_distillation
 
 _Measure = Callable[[Tensor, Tensor], Tensor]
@@ -108,23 +108,19 @@ def mutual_distillation(
     if gate_weights is None and "gate" in (teacher, weighting):
         raise InvalidParameterError("gate_weights", None, "a tensor (*, N, k), for the gate's teacher or weighting")
     outputs = expert_outputs.to(accumulation_dtype(expert_outputs.dtype))
-    comparison = compare(outputs, mask, sample_weight)
+    factors = loss_factors(outputs, mask, sample_weight)
     student, source, measure = _spaces(outputs, distance, temperature)
     if teacher == "peers":
-        loss = _peer_losses(student, source.detach() if detach_teacher else source, measure, comparison)
+        loss = _peer_losses(student, source.detach() if detach_teacher else source, measure, factors)
     else:
-        target = _teacher(source, gate_weights, comparison, teacher)
+        target = _teacher(source, gate_weights, factors, teacher)
         loss = measure(student, target.detach() if detach_teacher else target)
-    total = _reduce(loss, gate_weights if weighting == "gate" else None, comparison, pair_scale)
-    return total / mean_square(outputs, comparison) if distance == "relative" else total
-
-
-def mean_square(outputs: Tensor, comparison: Comparison) -> Tensor:
-    """Detached mean over samples of ``‖ē‖²/D``, one where it is zero: the relative distance's unit (*)."""
+    total = _reduce(loss, gate_weights if weighting == "gate" else None, factors, pair_scale)
+    if distance != "relative":
+        return total
     with torch.no_grad():
-        mean = teachers.expert_mean(outputs, comparison.share).squeeze(-2)
-        size = (mean.square().mean(-1) * comparison.rows).sum(-1)
-        return torch.where(size == 0, 1, size)
+        unit = distances.mean_square(teachers.expert_mean(outputs, factors.share).squeeze(-2), factors.rows)
+    return total / unit
 
 
 def _spaces(outputs: Tensor, distance: Distance, temperature: float) -> tuple[Tensor, Tensor, _Measure]:
@@ -139,31 +135,31 @@ def _spaces(outputs: Tensor, distance: Distance, temperature: float) -> tuple[Te
     return log_probabilities, log_probabilities.exp(), measure
 
 
-def _teacher(source: Tensor, gate_weights: Tensor | None, comparison: Comparison, teacher: Teacher) -> Tensor:
+def _teacher(source: Tensor, gate_weights: Tensor | None, factors: LossFactors, teacher: Teacher) -> Tensor:
     if teacher == "gate" and gate_weights is not None:
-        return teachers.gate_mean(source, gate_weights, comparison.share)
+        return teachers.gate_mean(source, gate_weights, factors.share)
     if teacher == "leave_one_out":
-        return teachers.leave_one_out(source, comparison)
+        return teachers.leave_one_out(source, factors)
     assert teacher == "mean", teacher
-    return teachers.expert_mean(source, comparison.share)
+    return teachers.expert_mean(source, factors.share)
 
 
-def _peer_losses(student: Tensor, source: Tensor, measure: _Measure, comparison: Comparison) -> Tensor:
+def _peer_losses(student: Tensor, source: Tensor, measure: _Measure, factors: LossFactors) -> Tensor:
     """Mean distance of each expert from each of the others: (*, N, k)."""
     k = student.shape[-2]
     total = torch.zeros_like(student[..., 0])
     others = 1 - torch.eye(k, dtype=student.dtype, device=student.device)
     for j in range(k):
         counted = others[j]
-        if isinstance(comparison.share, Tensor):
-            counted = counted * (comparison.share[..., j : j + 1] > 0)
+        if isinstance(factors.share, Tensor):
+            counted = counted * (factors.share[..., j : j + 1] > 0)
         total = total + counted * measure(student, source[..., j : j + 1, :])
-    return total / per_expert(teachers.n_others(comparison.size))
+    return total / per_expert(teachers.n_others(factors.size))
 
 
-def _reduce(loss: Tensor, gate_weights: Tensor | None, comparison: Comparison, pair_scale: bool) -> Tensor:
+def _reduce(loss: Tensor, gate_weights: Tensor | None, factors: LossFactors, pair_scale: bool) -> Tensor:
     """Weighted sum over the experts, weighted mean over the samples: (*, N, k) → (*)."""
-    weights = comparison.share
+    weights = factors.share
     if gate_weights is not None:
         weights = gate_weights * (weights > 0) if isinstance(weights, Tensor) else gate_weights
-    return ((loss * weights).sum(-1) * comparison.row_factor(pair_scale)).sum(-1)
+    return ((loss * weights).sum(-1) * factors.row_factor(pair_scale)).sum(-1)

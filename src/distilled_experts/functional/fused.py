@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from distilled_experts.functional.comparison import Comparison, accumulation_dtype, per_expert
+from distilled_experts.functional.distances import mean_square
+from distilled_experts.functional.factors import LossFactors, accumulation_dtype, per_expert
 from distilled_experts.functional.teachers import expert_mean
 
 Gradients = tuple[Tensor | None, Tensor | None]
@@ -31,13 +32,13 @@ def weighted_sum(outputs: Tensor, weights: Tensor) -> Tensor:
 
 
 def distilled_sum(
-    outputs: Tensor, weights: Tensor, comparison: Comparison, pair_scale: bool, relative: bool
+    outputs: Tensor, weights: Tensor, factors: LossFactors, pair_scale: bool, relative: bool
 ) -> tuple[Tensor, Tensor]:
     """Mix the experts as `weighted_sum` does, to the bit, and give their squared-error loss (*) beside it."""
-    row_factor = per_expert(comparison.row_factor(pair_scale))
-    coefficient = comparison.share * row_factor / max(outputs.shape[-1], 1)
+    row_factor = per_expert(factors.row_factor(pair_scale))
+    coefficient = factors.share * row_factor / max(outputs.shape[-1], 1)
     apply: Callable[..., tuple[Tensor, Tensor]] = _DistilledSum.apply
-    return apply(outputs, weights, comparison.share, comparison.rows, coefficient, relative)
+    return apply(outputs, weights, factors.share, factors.rows, coefficient, relative)
 
 
 def transformed() -> bool:
@@ -78,7 +79,7 @@ class _DistilledSum(Function):
         # Once for all that follows: operations on two precisions are slow.
         wide = outputs.to(accumulation_dtype(outputs.dtype))
         mean = _mean(wide, share)
-        unit: Tensor | float = _mean_square(mean, rows) if relative else 1.0
+        unit: Tensor | float = mean_square(mean, rows) if relative else 1.0
         loss = _squared_distances(wide, mean, coefficient) / unit
         ctx.set_materialize_grads(False)
         factors = (share, unit, coefficient)
@@ -129,11 +130,6 @@ def _squared_distances(outputs: Tensor, mean: Tensor, coefficient: Tensor | floa
     if isinstance(coefficient, Tensor):
         return squares.mul_(coefficient.unsqueeze(-1)).sum((-3, -2, -1))
     return squares.sum((-3, -2, -1)) * coefficient
-
-
-def _mean_square(mean: Tensor, rows: Tensor | float) -> Tensor:
-    size = (mean.square().mean(-1) * rows).sum(-1)
-    return torch.where(size == 0, 1, size)
 
 
 def _mixture_gradients(outputs: Tensor, weights: Tensor, mixed: Tensor, needs: tuple[bool, ...]) -> Gradients:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from distilled_experts.functional.comparison import compare, per_expert
 from distilled_experts.functional.distances import unit_vectors
+from distilled_experts.functional.factors import loss_factors, per_expert
 
 
 def orthogonality(expert_outputs: Tensor, mask: Tensor | None = None, sample_weight: Tensor | None = None) -> Tensor:
@@ -39,18 +39,18 @@ def orthogonality(expert_outputs: Tensor, mask: Tensor | None = None, sample_wei
     >>> orthogonality(torch.eye(2).unsqueeze(0))
     tensor(0.)
     """
-    comparison = compare(expert_outputs, mask, sample_weight)
+    factors = loss_factors(expert_outputs, mask, sample_weight)
     units = unit_vectors(expert_outputs)
     cosines = units @ units.transpose(-1, -2)
     off_diagonal = 1 - torch.eye(units.shape[-2], dtype=units.dtype, device=units.device)
     squares = cosines.square() * off_diagonal
-    share = comparison.share
+    share = factors.share
     if isinstance(share, Tensor):
         pairs = (share.unsqueeze(-1) * share.unsqueeze(-2) * squares).sum((-2, -1))
     else:
         pairs = share**2 * squares.sum((-2, -1))
     # Shares count the k² pairs with repetition; pair_scale counts twice what k(k − 1) over k² gives.
-    return (pairs * comparison.row_factor(pair_scale=True)).sum(-1) / 2
+    return (pairs * factors.row_factor(pair_scale=True)).sum(-1) / 2
 
 
 def gate_variance(weights: Tensor, sample_weight: Tensor | None = None) -> Tensor:
@@ -77,6 +77,6 @@ def gate_variance(weights: Tensor, sample_weight: Tensor | None = None) -> Tenso
     >>> gate_variance(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
     tensor(-0.2500)
     """
-    rows = per_expert(compare(weights.unsqueeze(-1), None, sample_weight).rows)
+    rows = per_expert(loss_factors(weights.unsqueeze(-1), None, sample_weight).rows)
     mean = (weights * rows).sum(-2, keepdim=True)
     return -((weights - mean).square() * rows).sum(-2).mean(-1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from distilled_experts.functional.comparison import Comparison, per_expert
+from distilled_experts.functional.factors import LossFactors, per_expert
 
 
 def expert_mean(outputs: Tensor, share: Tensor | float) -> Tensor:
@@ -32,11 +32,11 @@ def gate_mean(outputs: Tensor, weights: Tensor, share: Tensor | float) -> Tensor
     return (outputs * weights.unsqueeze(-1)).sum(-2, keepdim=True)
 
 
-def leave_one_out(outputs: Tensor, comparison: Comparison) -> Tensor:
+def leave_one_out(outputs: Tensor, factors: LossFactors) -> Tensor:
     """Mean over the other compared experts: (*, N, k, D) → (*, N, k, D)."""
-    mean = expert_mean(outputs, comparison.share)
+    mean = expert_mean(outputs, factors.share)
     # = mean − (output − mean) / (|C| − 1): no digits are lost where the experts agree.
-    return mean - (outputs - mean) / per_expert(per_expert(n_others(comparison.size)))
+    return mean - (outputs - mean) / per_expert(per_expert(n_others(factors.size)))
 
 
 def n_others(size: Tensor | float) -> Tensor | float:

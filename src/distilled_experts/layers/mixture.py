@@ -6,7 +6,7 @@ Legend: N samples, E experts, k active, C compared, D output width.
 from __future__ import annotations
 
 import warnings
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -135,34 +135,11 @@ class MixtureOfExperts(nn.Module):
         self.pair_scale = pair_scale
         self.scope = scope
         self.generator = generator
-        self.gate: nn.Module = Gate(
-            d_in,
-            n_experts,
-            top_k=top_k,
-            renormalise=renormalise,
-            noise=noise,
-            bias=bias,
-            generator=generator,
-            device=device,
-            dtype=dtype,
-        )
-
-        def experts(count: int) -> Experts:
-            return Experts(
-                d_in,
-                d_out,
-                hidden=hidden,
-                n_experts=count,
-                activation=activation,
-                bias=bias,
-                recompute=recompute,
-                generator=generator,
-                device=device,
-                dtype=dtype,
-            )
-
-        self.experts: StackedExperts = experts(n_experts)
-        self.shared = experts(n_shared) if n_shared else None
+        place: dict[str, Any] = {"bias": bias, "generator": generator, "device": device, "dtype": dtype}
+        form: dict[str, Any] = {"hidden": hidden, "activation": activation, "recompute": recompute, **place}
+        self.gate: nn.Module = Gate(d_in, n_experts, top_k=top_k, renormalise=renormalise, noise=noise, **place)
+        self.experts: StackedExperts = Experts(d_in, d_out, n_experts=n_experts, **form)
+        self.shared = Experts(d_in, d_out, n_experts=n_shared, **form) if n_shared else None
         self.n_experts = n_experts
         self.n_extra = extra_experts(scope, n_experts, top_k)
         if distillation and (top_k or n_experts) + self.n_extra == 1:

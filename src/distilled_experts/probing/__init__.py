@@ -14,7 +14,7 @@ from distilled_experts.probing.domains import domain_shares, dominating_experts
 from distilled_experts.probing.ensembles import Ensemble
 from distilled_experts.probing.exchange import contributions, exchange_intervals, exchange_scores
 from distilled_experts.probing.experts import expert_scores, own_domain_score
-from distilled_experts.probing.flow import ANSWER_TYPES, adjusted_rand, answer_flow, answer_types
+from distilled_experts.probing.flow import adjusted_rand, answer_flow
 from distilled_experts.probing.losses import ExpertLosses, log_losses, loss_statistic
 from distilled_experts.probing.measure import probe, probe_samples
 from distilled_experts.probing.modules import MixtureModule
@@ -30,7 +30,14 @@ from distilled_experts.probing.outputs import ExpertOutputs, probe_outputs
 from distilled_experts.probing.plain import plain_numbers
 from distilled_experts.probing.protocol import Probeable, ProbedSamples, choose_layer, dominated_by
 from distilled_experts.probing.record import ProbeRecord, Vision
-from distilled_experts.probing.routing import error_types, oracle_score, routing_accuracy, sample_right
+from distilled_experts.probing.routing import (
+    ANSWER_TYPES,
+    answer_types,
+    error_types,
+    oracle_score,
+    routing_accuracy,
+    sample_right,
+)
 from distilled_experts.probing.similarity import (
     ExpertSimilarity,
     answer_agreement,

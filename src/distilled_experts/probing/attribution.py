@@ -20,6 +20,7 @@ from torch import Tensor
 
 from distilled_experts.errors import DataError, InvalidParameterError, MissingDependencyError
 from distilled_experts.probing.plain import plain_numbers
+from distilled_experts.probing.quotient import quotient
 
 __all__ = ["Attention", "Attentive", "ExpertFunction", "attention", "expert_attention"]
 
@@ -171,10 +172,7 @@ def expert_attention(experts: ExpertFunction, *, method: str = "gradients", seed
     with torch.no_grad():
         n_experts = experts.run(experts.x[:1]).shape[1]
     sums = np.eye(n_experts)[experts.domains].T @ moved
-    total = np.broadcast_to(sums.sum(-1, keepdims=True), sums.shape)
-    values = np.full(sums.shape, np.nan)
-    np.divide(sums, total, out=values, where=total > 0)
-    return Attention(tuple(experts.columns), values, method)
+    return Attention(tuple(experts.columns), quotient(sums, sums.sum(-1, keepdims=True)), method)
 
 
 def require_captum() -> Any:

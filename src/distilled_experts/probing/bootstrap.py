@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from distilled_experts.checks import check_share, check_whole
 from distilled_experts.probing.domains import dominating_experts
 from distilled_experts.probing.outputs import ExpertOutputs
-from distilled_experts.probing.routing import sample_right
+from distilled_experts.probing.quotient import quotient
+from distilled_experts.probing.routing import ERRORS, answer_types, sample_right
 
 __all__ = [
     "Interval",
@@ -152,7 +153,7 @@ def resampled_mean(values: NDArray[np.generic], member: NDArray[np.bool_] | None
     """
     inside = np.broadcast_to(True if member is None else member, values.shape)
     counted = np.where(inside, values, 0)
-    return lambda counts: _quotient(_sums(counts, counted), _sums(counts, inside))
+    return lambda counts: quotient(_sums(counts, counted), _sums(counts, inside))
 
 
 def resampled_score(
@@ -193,7 +194,7 @@ def resampled_score(
         n, first, second, apart = (_column_sums(counts, columns) for columns in (inside, target, target**2, residual))
         total = second - first**2 / np.maximum(n, 1)
         total = np.where(total > _NO_VARIANCE * second, total, 0)
-        return np.asarray((1 - _quotient(apart, total)).mean(-1))
+        return np.asarray((1 - quotient(apart, total)).mean(-1))
 
     return r2
 
@@ -216,14 +217,14 @@ def probe_statistic(
     n_experts = outputs.weights.shape[-1]
     right, mixture_right = sample_right(outputs.experts, outputs.mixture, y, task, sample_weight)
     chosen = np.take_along_axis(right, domains[..., None], axis=-1)[..., 0]
-    some, wrong = np.asarray(right.any(-1)), ~mixture_right
+    some = np.asarray(right.any(-1))
+    types = answer_types(right, mixture_right, domains)
     alone = np.take_along_axis(outputs.experts, domains[..., None, None], axis=-2)[..., 0, :]
     own_domain = resampled_score(alone, y, task)
     members = [domains == j for j in range(n_experts)]
     each = np.moveaxis(outputs.experts, -2, 0)
     columns = [resampled_score(each, y, task, member) for member in members]
-    shares = {"oracle": some, "gate_error": wrong & some & ~chosen, "expert_error": wrong & ~some}
-    shares["combination_error"] = wrong & chosen
+    shares = {"oracle": some, **{name: types == i for i, name in enumerate(ERRORS, 1)}}
 
     def statistic(counts: NDArray[np.float64]) -> Measures:
         counts = counts * weight
@@ -231,7 +232,7 @@ def probe_statistic(
             "shares": np.stack([_share(counts, member) for member in members], axis=-1),
             "matrix": np.moveaxis(np.stack([column(counts) for column in columns], axis=-1), 1, -2),
             "own_domain": own_domain(counts),
-            "routing_accuracy": _quotient(_sums(counts, chosen), _sums(counts, some)),
+            "routing_accuracy": quotient(_sums(counts, chosen), _sums(counts, some)),
             **{name: _share(counts, column) for name, column in shares.items()},
         }
 
@@ -256,17 +257,9 @@ def _sums(counts: NDArray[np.float64], column: NDArray[np.generic]) -> NDArray[n
 
 def _share(counts: NDArray[np.float64], member: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Share of the samples drawn that are members, ``(R, *)``."""
-    return _quotient(_sums(counts, member), _sums(counts, np.ones_like(member)))
+    return quotient(_sums(counts, member), _sums(counts, np.ones_like(member)))
 
 
 def _column_sums(counts: NDArray[np.float64], columns: Floats) -> NDArray[np.float64]:
     """Likewise with columns: ``(R, N)`` and ``(*, N, C)`` to ``(R, *, C)``."""
     return _sums(counts, np.swapaxes(columns, -1, -2))
-
-
-def _quotient(numerator: Floats, denominator: Floats) -> NDArray[np.float64]:
-    """Quotient; NaN where the denominator is zero."""
-    denominator = np.broadcast_to(denominator, numerator.shape)
-    quotient: NDArray[np.float64] = np.full(numerator.shape, np.nan)
-    np.divide(numerator, denominator, out=quotient, where=denominator != 0)
-    return quotient

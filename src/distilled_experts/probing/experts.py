@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from distilled_experts.probing.quotient import quotient
+
 __all__ = ["expert_scores", "own_domain_score"]
 
 Floats = NDArray[np.floating]
@@ -45,7 +47,7 @@ def expert_scores(
     if task == "classification":
         right_NE = (experts.argmax(-1) == y[:, None]).astype(np.float64)
         hits = np.swapaxes(right_NE, -1, -2) @ member_NE.astype(np.float64)
-        return _divide(hits, member_NE.sum(-2)[..., None, :])
+        return quotient(hits, member_NE.sum(-2)[..., None, :])
     columns = [_r2(experts, y, member_NE[..., j]) for j in range(n_experts)]
     return np.stack(columns, axis=-1)
 
@@ -76,15 +78,7 @@ def _r2(experts: Floats, y: NDArray[np.generic], member: NDArray[np.bool_]) -> N
     target = np.asarray(y, dtype=np.float64)
     inside = member[..., None].astype(np.float64)
     count = inside.sum(-2)
-    mean = _divide((target * inside).sum(-2), count)
+    mean = quotient((target * inside).sum(-2), count)
     total = ((target - mean[..., None, :]) ** 2 * inside).sum(-2)
     residual = ((experts - target[:, None]) ** 2 * inside[..., None]).sum(-3)
-    return np.asarray((1 - _divide(residual, total[..., None, :])).mean(-1))
-
-
-def _divide(numerator: Floats, denominator: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Quotient; NaN where the denominator is zero."""
-    denominator = np.broadcast_to(denominator, numerator.shape)
-    quotient: NDArray[np.float64] = np.full(numerator.shape, np.nan)
-    np.divide(numerator, denominator, out=quotient, where=denominator != 0)
-    return quotient
+    return np.asarray((1 - quotient(residual, total[..., None, :])).mean(-1))

@@ -8,39 +8,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ANSWER_TYPES", "adjusted_rand", "answer_flow", "answer_types"]
+from distilled_experts.probing.routing import ANSWER_TYPES
+
+__all__ = ["adjusted_rand", "answer_flow"]
 
 Codes = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-
-ANSWER_TYPES = ("right", "gate_error", "expert_error", "combination_error")
-
-
-def answer_types(right: Bools, mixture_right: Bools, domains: Codes) -> Codes:
-    """Type of every answer of a mixture, as a position in `ANSWER_TYPES`; the errors are those of `error_types`.
-
-    Parameters
-    ----------
-    right : array of bool, shape (*, N, E)
-        Which experts are right, as from `sample_right`.
-    mixture_right : array of bool, shape (*, N)
-    domains : array, shape (*, N)
-        Dominating expert of every sample.
-
-    Returns
-    -------
-    array, shape (*, N)
-
-    Examples
-    --------
-    >>> right = np.array([[True, False], [True, False], [False, False], [True, False]])
-    >>> codes = answer_types(right, np.array([True, False, False, False]), np.array([0, 1, 0, 0]))
-    >>> [ANSWER_TYPES[code] for code in codes]
-    ['right', 'gate_error', 'expert_error', 'combination_error']
-    """
-    chosen = np.take_along_axis(right, domains[..., None], axis=-1)[..., 0]
-    error = np.where(chosen, 3, np.where(right.any(-1), 1, 2))
-    return np.where(mixture_right, 0, error).astype(np.int64)
 
 
 def answer_flow(before: Codes, after: Codes) -> NDArray[np.float64]:

@@ -12,13 +12,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from distilled_experts.errors import DataError, InvalidParameterError
-from distilled_experts.probing.bootstrap import Measures, bootstrap_intervals, probe_statistic, resampled_score
+from distilled_experts.probing.bootstrap import Measures, probe_statistic, resampled_score
 from distilled_experts.probing.domains import dominating_experts
 from distilled_experts.probing.ensembles import Ensemble, is_scikit_learn_ensemble
-from distilled_experts.probing.losses import LOG_LOSSES, loss_statistic
+from distilled_experts.probing.losses import loss_statistic
 from distilled_experts.probing.modules import MixtureModule
 from distilled_experts.probing.protocol import Probeable, ProbedSamples
-from distilled_experts.probing.record import ERRORS, ProbeRecord, Vision
+from distilled_experts.probing.record import ProbeRecord, Vision, measured_fields
 from distilled_experts.probing.similarity import expert_similarity
 from distilled_experts.probing.subsets import Subsets, cluster_subsets, named_subsets, target_subsets
 
@@ -116,25 +116,15 @@ def probe_samples(samples: ProbedSamples, sample_weight: ArrayLike | None = None
         measures = of_experts(counts) | {"score": of_mixture(counts * weight)}
         return measures if of_losses is None else measures | of_losses(counts * weight)
 
-    measures = {name: value[0] for name, value in statistic(np.ones((1, len(y)))).items()}
     return ProbeRecord(
         task=task,
         domains=domains,
-        shares=measures["shares"],
-        matrix=measures["matrix"],
-        own_domain=float(measures["own_domain"]),
-        routing_accuracy=float(measures["routing_accuracy"]),
-        oracle=float(measures["oracle"]),
-        score=float(measures["score"]),
-        **{name: measures.get(name) for name in LOG_LOSSES},
-        errors={name: float(measures[name]) for name in ERRORS},
+        **measured_fields(statistic, len(y)),
         similarity=expert_similarity(outputs.experts, task, sample_weight=weight),
         subsets=samples.subsets.names,
         subset_kind=samples.subsets.kind,
         composition=samples.subsets.composition(domains, outputs.weights.shape[-1], weight),
         narrow_vision=Vision.of(samples.task_norms, samples.whole_norms, samples.subsets, samples.alpha, weight),
-        # The same samples give the same intervals: nothing of the record is left to chance.
-        intervals=bootstrap_intervals(statistic, len(y), np.random.default_rng(0)),
         layer=samples.layer,
         layers=samples.layers,
     )

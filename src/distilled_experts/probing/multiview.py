@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from distilled_experts.checks import check_number, check_whole
 from distilled_experts.errors import InvalidParameterError
+from distilled_experts.probing.quotient import quotient
 
 __all__ = ["MultiView", "make_multi_view", "views_learned"]
 
@@ -144,10 +145,7 @@ def views_learned(
     single = shown & (shown.sum(-1, keepdims=True) == 1)
     cell = ((y[:, None] == np.arange(n_classes))[..., None] & single[:, None]).reshape(len(y), -1).astype(np.float64)
     hits = np.swapaxes(right, -1, -2).astype(np.float64) @ cell
-    count = np.broadcast_to(cell.sum(0), hits.shape)
-    share: NDArray[np.float64] = np.full(hits.shape, np.nan)
-    np.divide(hits, count, out=share, where=count > 0)
-    return share.reshape(*hits.shape[:-1], n_classes, shown.shape[-1])
+    return quotient(hits, cell.sum(0)).reshape(*hits.shape[:-1], n_classes, shown.shape[-1])
 
 
 def _shown(n_samples: int, n_views: int, share: float, generator: np.random.Generator) -> NDArray[np.bool_]:

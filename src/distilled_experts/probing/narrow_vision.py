@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from distilled_experts.probing.quotient import quotient
+
 __all__ = ["NarrowVision", "gradient_shares", "narrow_vision", "narrow_vision_index", "two_layer_gradient_norms"]
 
 Floats = NDArray[np.floating]
@@ -85,10 +87,7 @@ def gradient_shares(
     """
     members = _members(subsets, n_subsets, sample_weight)
     sums = np.swapaxes(members, -1, -2) @ np.asarray(norms, dtype=np.float64)
-    totals = np.broadcast_to(sums.sum(-1, keepdims=True), sums.shape)
-    shares: NDArray[np.float64] = np.full(sums.shape, np.nan)
-    np.divide(sums, totals, out=shares, where=totals > 0)
-    return shares
+    return quotient(sums, sums.sum(-1, keepdims=True))
 
 
 def narrow_vision_index(shares: Floats, sizes: NDArray[np.generic]) -> NDArray[np.float64]:
@@ -110,10 +109,7 @@ def narrow_vision_index(shares: Floats, sizes: NDArray[np.generic]) -> NDArray[n
     positive = np.where(shares > 0, shares, 1)
     entropy = -(positive * np.log(positive)).sum(-1) / np.log(n_experts)
     counted = np.where(np.isnan(shares).any(-1), 0, sizes)
-    total = counted.sum(-1)
-    mean: NDArray[np.float64] = np.full(total.shape, np.nan)
-    np.divide((entropy * counted).sum(-1), total, out=mean, where=total > 0)
-    return np.asarray(np.clip(1 - mean, 0, 1))
+    return np.asarray(np.clip(1 - quotient((entropy * counted).sum(-1), counted.sum(-1)), 0, 1))
 
 
 def two_layer_gradient_norms(

@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distilled_experts.probing.bootstrap import Interval
+from distilled_experts.probing.bootstrap import Interval, Statistic, bootstrap_intervals
 from distilled_experts.probing.html_table import html_table
 from distilled_experts.probing.losses import LOG_LOSSES
 from distilled_experts.probing.narrow_vision import NarrowVision, narrow_vision
 from distilled_experts.probing.plain import plain_numbers
+from distilled_experts.probing.routing import ERRORS
 from distilled_experts.probing.similarity import ExpertSimilarity
 from distilled_experts.probing.subsets import Subsets
 
-__all__ = ["ProbeRecord", "Vision"]
+__all__ = ["ProbeRecord", "Vision", "measured_fields", "vision_indices"]
 
 Norms = NDArray[np.float64]
 
-ERRORS = ("gate_error", "expert_error", "combination_error")
 PERPLEXITIES = {loss.replace("log_loss", "perplexity"): loss for loss in LOG_LOSSES}
 
 
@@ -209,6 +209,34 @@ class ProbeRecord:
     def _repr_html_(self) -> str:
         """A table for notebooks: a row an expert, a column a domain."""
         return html_table(self.to_dict())
+
+
+def measured_fields(statistic: Statistic, n_samples: int) -> dict[str, Any]:
+    """The fields of a record that measures of the samples fill, and the intervals of these measures.
+
+    Parameters
+    ----------
+    statistic : callable
+        From counts (R, N), how often each sample was drawn, to the measures by their names, each (R, …).
+    n_samples : int
+        N.
+    """
+    measures = {name: value[0] for name, value in statistic(np.ones((1, n_samples))).items()}
+    return {
+        **{name: measures[name] for name in ("shares", "matrix")},
+        **{name: float(measures[name]) for name in ("own_domain", "routing_accuracy", "oracle", "score")},
+        **{name: measures.get(name) for name in LOG_LOSSES},
+        "errors": {name: float(measures[name]) for name in ERRORS},
+        # The same samples give the same intervals: nothing of the record is left to chance.
+        "intervals": bootstrap_intervals(statistic, n_samples, np.random.default_rng(0)),
+    }
+
+
+def vision_indices(vision: Vision | None) -> dict[str, Any]:
+    """``vision_task`` and ``vision_whole``, the indices under both losses, which are one without distillation."""
+    if vision is None:
+        return {"vision_task": None, "vision_whole": None}
+    return {"vision_task": vision.task.index, "vision_whole": (vision.whole or vision.task).index}
 
 
 def _exp(values: Any) -> NDArray[np.float64]:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["error_types", "oracle_score", "routing_accuracy", "sample_right"]
+from distilled_experts.probing.quotient import quotient
+
+__all__ = ["ANSWER_TYPES", "answer_types", "error_types", "oracle_score", "routing_accuracy", "sample_right"]
 
 Bools = NDArray[np.bool_]
+
+ANSWER_TYPES = ("right", "gate_error", "expert_error", "combination_error")
+ERRORS = ANSWER_TYPES[1:]
 
 
 def sample_right(
@@ -60,10 +65,34 @@ def routing_accuracy(right: Bools, domains: NDArray[np.int64]) -> NDArray[np.flo
     0.5
     """
     chosen = np.take_along_axis(right, domains[..., None], axis=-1)[..., 0]
-    solvable = right.any(-1).sum(-1)
-    share: NDArray[np.float64] = np.full(solvable.shape, np.nan)
-    np.divide(chosen.sum(-1), solvable, out=share, where=solvable > 0)
-    return share
+    return quotient(chosen.sum(-1), right.any(-1).sum(-1))
+
+
+def answer_types(right: Bools, mixture_right: Bools, domains: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Type of every answer of a mixture, as a position in `ANSWER_TYPES`; the errors are those of `error_types`.
+
+    Parameters
+    ----------
+    right : array of bool, shape (*, N, E)
+        Which experts are right, as from `sample_right`.
+    mixture_right : array of bool, shape (*, N)
+    domains : array, shape (*, N)
+        Dominating expert of every sample.
+
+    Returns
+    -------
+    array, shape (*, N)
+
+    Examples
+    --------
+    >>> right = np.array([[True, False], [True, False], [False, False], [True, False]])
+    >>> codes = answer_types(right, np.array([True, False, False, False]), np.array([0, 1, 0, 0]))
+    >>> [ANSWER_TYPES[code] for code in codes]
+    ['right', 'gate_error', 'expert_error', 'combination_error']
+    """
+    chosen = np.take_along_axis(right, domains[..., None], axis=-1)[..., 0]
+    error = np.where(chosen, 3, np.where(right.any(-1), 1, 2))
+    return np.where(mixture_right, 0, error).astype(np.int64)
 
 
 def error_types(right: Bools, mixture_right: Bools, domains: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
@@ -79,13 +108,8 @@ def error_types(right: Bools, mixture_right: Bools, domains: NDArray[np.int64]) 
     >>> {name: round(float(share), 2) for name, share in errors.items()}
     {'gate_error': 0.33, 'expert_error': 0.33, 'combination_error': 0.33}
     """
-    chosen = np.take_along_axis(right, domains[..., None], axis=-1)[..., 0]
-    some, wrong = right.any(-1), ~mixture_right
-    return {
-        "gate_error": np.asarray((wrong & some & ~chosen).mean(-1)),
-        "expert_error": np.asarray((wrong & ~some).mean(-1)),
-        "combination_error": np.asarray((wrong & chosen).mean(-1)),
-    }
+    types = answer_types(right, mixture_right, domains)
+    return {name: np.asarray((types == i).mean(-1)) for i, name in enumerate(ERRORS, 1)}
 
 
 def _median(values: NDArray[np.floating], weight: NDArray[np.floating] | None) -> NDArray[np.float64]:

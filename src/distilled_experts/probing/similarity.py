@@ -6,11 +6,13 @@ Shape suffixes: N samples · E experts · C classes or targets; ``*`` stands for
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distilled_experts.checks import check_share
+from distilled_experts.probing.quotient import quotient
 
 __all__ = [
     "ExpertSimilarity",
@@ -51,6 +53,10 @@ class ExpertSimilarity:
     mean_agreement: NDArray[np.float64]
     threshold: float
     homogenised: NDArray[np.bool_]
+
+    def headline(self) -> dict[str, NDArray[Any]]:
+        """``cka`` and ``agreement``, the means, and ``homogenised``: each (*)."""
+        return {"cka": self.mean_cka, "agreement": self.mean_agreement, "homogenised": self.homogenised}
 
     def warning(self) -> str | None:
         """One line about models whose experts have become alike; None where there are none."""
@@ -147,10 +153,7 @@ def linear_cka(experts: Floats, sample_weight: Floats | None = None) -> NDArray[
             product = np.swapaxes(x[i], -1, -2) @ x[j]
             alignment[..., i, j] = alignment[..., j, i] = (product**2).sum((-1, -2))
     own = np.sqrt(np.diagonal(alignment, axis1=-2, axis2=-1))
-    norm = own[..., :, None] * own[..., None, :]
-    cka: NDArray[np.float64] = np.full(alignment.shape, np.nan)
-    np.divide(alignment, norm, out=cka, where=norm > 0)
-    return np.asarray(np.clip(cka, 0, 1))
+    return np.asarray(np.clip(quotient(alignment, own[..., :, None] * own[..., None, :]), 0, 1))
 
 
 def prediction_agreement(experts: Floats, task: str, sample_weight: Floats | None = None) -> NDArray[np.float64]:
@@ -221,10 +224,7 @@ def mean_off_diagonal(similarity: Floats) -> NDArray[np.float64]:
     """
     counted = ~np.eye(similarity.shape[-1], dtype=bool) & ~np.isnan(similarity)
     total = np.where(counted, similarity, 0).sum((-1, -2))
-    pairs = np.broadcast_to(counted, similarity.shape).sum((-1, -2))
-    mean: NDArray[np.float64] = np.full(total.shape, np.nan)
-    np.divide(total, pairs, out=mean, where=pairs > 0)
-    return mean
+    return quotient(total, np.broadcast_to(counted, similarity.shape).sum((-1, -2)))
 
 
 def _experts_first(experts: Floats) -> NDArray[np.float64]:

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distilled_experts.errors import DataError
-from distilled_experts.probing.bootstrap import Measures, Statistic, bootstrap_intervals
-from distilled_experts.probing.flow import answer_types
-from distilled_experts.probing.losses import LOG_LOSSES
-from distilled_experts.probing.record import ERRORS, ProbeRecord, Vision
+from distilled_experts.probing.bootstrap import Measures, Statistic
+from distilled_experts.probing.record import ProbeRecord, Vision, measured_fields
+from distilled_experts.probing.routing import ERRORS, answer_types
 from distilled_experts.probing.similarity import answer_agreement, similarity_of
 from distilled_experts.probing.subsets import Subsets
 
@@ -96,28 +95,18 @@ def probe_predictions(probed: ProbedTokens) -> ProbeRecord:
         raise DataError("batches: no tokens that are predicted and known")
     statistic, n_sequences = token_statistic(probed), int(probed.sequences.max()) + 1
     seen = probed.domains if probed.seen_domains is None else probed.seen_domains
-    measures = {name: value[0] for name, value in statistic(np.ones((1, n_sequences))).items()}
     return ProbeRecord(
         task="language",
         domains=probed.domains,
-        shares=measures["shares"],
-        matrix=measures["matrix"],
-        own_domain=float(measures["own_domain"]),
-        routing_accuracy=float(measures["routing_accuracy"]),
-        oracle=float(measures["oracle"]),
-        score=float(measures["score"]),
-        **{name: measures[name] for name in LOG_LOSSES},
-        errors={name: float(measures[name]) for name in ERRORS},
+        **measured_fields(statistic, n_sequences),
         similarity=similarity_of(probed.cka, answer_agreement(probed.experts)),
         subsets=probed.subsets.names,
         subset_kind=probed.subsets.kind,
         composition=probed.subsets.composition(seen, probed.experts.shape[-1]),
         narrow_vision=probed.vision,
-        # The same tokens give the same intervals: nothing of the record is left to chance.
-        intervals=bootstrap_intervals(statistic, n_sequences, np.random.default_rng(0)),
         layer=probed.layer,
         layers=probed.layers,
-        answers=answer_types(probed.experts == probed.tokens[:, None], probed.mixture == probed.tokens, probed.domains),
+        answers=_answers(probed),
     )
 
 
@@ -160,16 +149,13 @@ def token_statistic(probed: ProbedTokens) -> Statistic:
 def _sums_by_sequence(probed: ProbedTokens) -> dict[str, NDArray[np.float64]]:
     """Sums over the tokens of each sequence: (G), (G, E) of domains, or (G, E, E) of experts on domains."""
     right_NE, right_N = probed.experts == probed.tokens[:, None], probed.mixture == probed.tokens
-    chosen_N = right_NE[np.arange(len(right_NE)), probed.domains]
-    some_N, wrong_N = right_NE.any(-1), ~right_N
+    answers_N = _answers(probed)
     columns = {
         "n": np.ones(len(right_N)),
-        "some": some_N,
+        "some": right_NE.any(-1),
         "mixture_hits": right_N,
         "mixture_losses": probed.mixture_losses,
-        "gate_error": wrong_N & some_N & ~chosen_N,
-        "expert_error": wrong_N & ~some_N,
-        "combination_error": wrong_N & chosen_N,
+        **{name: answers_N == i for i, name in enumerate(ERRORS, 1)},
     }
     n_sequences, n_experts = int(probed.sequences.max()) + 1, right_NE.shape[-1]
     place_N = probed.sequences * n_experts + probed.domains
@@ -186,3 +172,7 @@ def _sums_by_sequence(probed: ProbedTokens) -> dict[str, NDArray[np.float64]]:
         "hits": np.stack([by_domain(column) for column in right_NE.T], axis=1),
         "losses": np.stack([by_domain(column) for column in probed.expert_losses.T], axis=1),
     }
+
+
+def _answers(probed: ProbedTokens) -> NDArray[np.int64]:
+    return answer_types(probed.experts == probed.tokens[:, None], probed.mixture == probed.tokens, probed.domains)

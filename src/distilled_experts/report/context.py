@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from distilled_experts.report import formats, words
+from distilled_experts.report.experts import arm_measures
 from distilled_experts.report.findings import findings, measures, sentence
 from distilled_experts.report.images import by_class, sheets
 from distilled_experts.report.probe import expert_rows, losses_of
-from distilled_experts.report.records import MIXTURES, alpha_counts, arms_of, probing_of
+from distilled_experts.report.records import alpha_counts, arms_of
 from distilled_experts.report.translations import domains, translations
-from distilled_experts.report.values import Record, change, finite, mean
+from distilled_experts.report.values import Record, change, finite
 from distilled_experts.report.why import column_rows
 
 CLASSES_SHOWN = 30
@@ -48,7 +49,7 @@ def _compare_context(record: Record) -> dict[str, Any]:
         "gain": _filled(record.get("difference")),
         "arms": [(name, record["arms"][name]) for name in arms_of(record)],
         "differences": _differences(record, digits),
-        "measures": _measures(record),
+        "measures": arm_measures(record),
         "seeds": _seeds(record),
         "alphas": alpha_counts(record),
         "classes": [formats.clean(name) for name in record.get("classes") or ()],
@@ -84,17 +85,6 @@ def _differences(record: Record, digits: int) -> list[tuple[str, Mapping[str, An
     ]
     known = [(name, _filled(found), places) for name, found, places in rows]
     return [row for row in known if finite(row[1]["mean"]) is not None]
-
-
-def _measures(record: Record) -> list[tuple[str, Any, Any, Any]]:
-    """Return name, MoE, MoDE and change of what was measured on the experts."""
-    probing, own = probing_of(record), record.get("own_domain") or {}
-    if not probing:
-        return []
-    pairs = {words.own_domain_name(record): [finite(own.get(arm)) for arm in MIXTURES]}
-    for key, name in (("routing_accuracy", "routing accuracy"), ("oracle", "oracle score")):
-        pairs[name] = [mean((probing.get(arm) or {}).get(key)) for arm in MIXTURES]
-    return [(name, before, after, change(before, after)) for name, (before, after) in pairs.items()]
 
 
 def _seeds(record: Record) -> list[dict[str, Any]]:

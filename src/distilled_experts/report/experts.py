@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from distilled_experts.errors import InvalidParameterError
+from distilled_experts.report import words
 from distilled_experts.report.records import MIXTURES, probing_of
-from distilled_experts.report.values import Number, Record, finite, known, ranked_matrix, ranked_shares
+from distilled_experts.report.values import Number, Record, change, finite, known, mean, ranked_matrix, ranked_shares
 from distilled_experts.report.why import why_of
 
 PROBED = "model"
@@ -103,6 +104,17 @@ def shown_steps(alphas: Sequence[float], kept: Number, most: int) -> list[float]
         return list(alphas)
     places = {round(step * (len(alphas) - 1) / (most - 2)) for step in range(most - 1)}
     return [alpha for place, alpha in enumerate(alphas) if place in places or alpha == kept]
+
+
+def arm_measures(record: Record) -> list[tuple[str, Number, Number, Number]]:
+    """Return name, MoE, MoDE and change of what was measured on the experts; nothing where they were not probed."""
+    probing, own = probing_of(record), record.get("own_domain") or {}
+    if not probing:
+        return []
+    pairs = {words.own_domain_name(record): [finite(own.get(arm)) for arm in MIXTURES]}
+    for key, name in (("routing_accuracy", "routing accuracy"), ("oracle", "oracle: some expert right")):
+        pairs[name] = [mean(probing.get(arm, {}).get(key)) for arm in MIXTURES]
+    return [(name, before, after, change(before, after)) for name, (before, after) in pairs.items()]
 
 
 def embedded(record: Record) -> Record:

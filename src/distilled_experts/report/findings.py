@@ -103,8 +103,7 @@ def _similarity(record: Record) -> str:
     numbers = f"mean CKA {fixed(found.get('mean_cka'), 2)}, agreement {fixed(found['mean_agreement'], 2)}"
     if not found.get("warning"):
         return f"The experts differ: {numbers}."
-    text = clean(found["warning"])
-    return f"{text[:1].upper()}{text[1:]} ({numbers})."
+    return f"{upper_first(clean(found['warning']))} ({numbers})."
 
 
 def _vision(record: Record) -> str:

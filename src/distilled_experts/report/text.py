@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from distilled_experts.report import formats, words
+from distilled_experts.report.experts import arm_measures
 from distilled_experts.report.findings import findings, measures
 from distilled_experts.report.formats import clean, fixed, percent, signed, strength, with_error
 from distilled_experts.report.probe import expert_rows
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 WIDTH = 80
-# A column is its heading and whether it holds text (left) or numbers (right).
 # More experts than these are shown on the page alone.
 MOST_EXPERTS = 8
 ARM_COLUMNS = ("arm", "test score", "training score", "parameters", "seconds")
@@ -185,14 +185,10 @@ def _findings(record: Record) -> RenderableType:
 
 
 def _experts(record: Record) -> RenderableType:
-    table, probing = _table(("effect on the experts", "MoE", "MoDE", "change")), probing_of(record)
-    own = record.get("own_domain") or {}
-    measures = [(words.own_domain_name(record), [own.get(arm) for arm in MIXTURES])]
-    for key, name in (("routing_accuracy", "routing accuracy"), ("oracle", "oracle: some expert right")):
-        measures.append((name, [mean(probing.get(arm, {}).get(key)) for arm in MIXTURES]))
-    for name, (before, after) in measures:
-        table.add_row(name, fixed(before), fixed(after), signed(change(before, after)))
-    for row in _single_experts(probing):
+    table = _table(("effect on the experts", "MoE", "MoDE", "change"))
+    for name, before, after, gain in arm_measures(record):
+        table.add_row(name, fixed(before), fixed(after), signed(gain))
+    for row in _single_experts(probing_of(record)):
         table.add_row(*row)
     return table
 

@@ -6,16 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from distilled_experts.report.probe import ERRORS
 from distilled_experts.report.records import MIXTURES
 from distilled_experts.report.values import Number, Record, by_share, columns, finite, known, mean
 
 IGNORED = 0.1
-ANSWERS = {
-    "right": "right",
-    "gate_error": "gate error",
-    "expert_error": "expert error",
-    "combination_error": "combination error",
-}
+ANSWERS = {"right": "right", **ERRORS}
 
 
 def why_of(record: Record, part: str) -> dict[str, Any]:

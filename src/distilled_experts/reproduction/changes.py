@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from distilled_experts.experiments.ranks import LEVEL, signed_rank
 from distilled_experts.experiments.statistics import Difference, difference
 from distilled_experts.report.formats import MISSING, signed
+from distilled_experts.report.values import Record
 from distilled_experts.reproduction.piece import Claim
-from distilled_experts.reproduction.study import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,10 +13,9 @@ from typing import Any
 
 from distilled_experts.errors import DataError
 from distilled_experts.files import read_small_text
+from distilled_experts.report.values import Record
 
-__all__ = ["Record", "Run", "Study", "seconds_of"]
-
-Record = Mapping[str, Any]
+__all__ = ["Run", "Study", "seconds_of"]
 
 
 @dataclass(frozen=True)

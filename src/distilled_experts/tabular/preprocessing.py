@@ -41,8 +41,8 @@ class TablePreprocessor:
     Numbers are standardised, missing ones filled with the median and shown in an indicator feature;
     categories become one feature a label; booleans one feature; dates their days and their places in year,
     week and day.
-    Columns that are constant in training are dropped. What is learnt depends neither on the order of the rows
-    nor on whether a row stands there twice or once with weight 2; a row of weight 0 counts as absent.
+    Columns that are constant or all missing in training are dropped. What is learnt depends neither on the order of
+    the rows nor on whether a row stands there twice or once with weight 2; a row of weight 0 counts as absent.
 
     Parameters
     ----------
@@ -66,8 +66,6 @@ class TablePreprocessor:
         Position of the column that each feature comes from.
     numeric_features : ndarray of bool, shape (n_features_out,)
         Which features are standardised numbers (days of dates too); the others lie between -1 and 1.
-    dropped : list of str or int
-        Columns that were constant or all missing in training, and so give no feature.
 
     Raises
     ------
@@ -193,11 +191,6 @@ class TablePreprocessor:
     def numeric_features(self) -> npt.NDArray[np.bool_]:
         """Which features are standardised numbers."""
         return np.array([flag for column in self.columns for flag in _numeric_flags(column)], dtype=bool)
-
-    @property
-    def dropped(self) -> list[Name]:
-        """Columns that give no feature."""
-        return [column.name for column in self.columns if not column.features]
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         """Return what was learnt as a JSON-able dictionary and a dictionary of arrays."""

@@ -1,20 +1,42 @@
-"""The epochs of a Trainer's training: their losses, and the weights of the best one."""
+"""Training epoch by epoch on the Trainer: the losses of the epochs, and the weights of the best one."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+import tempfile
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from distilled_experts.errors import TrainingError
 from distilled_experts.probing import plain_numbers
+from distilled_experts.transformers.random_state import seeded
 
-__all__ = ["BestEpoch", "Curves"]
+__all__ = ["BestEpoch", "Curves", "train_to_best_epoch"]
+
+_ARGUMENTS: Mapping[str, Any] = {
+    "lr_scheduler_type": "cosine",
+    "warmup_steps": 0.1,
+    "eval_strategy": "epoch",
+    "logging_strategy": "epoch",
+    "save_strategy": "no",
+    "remove_unused_columns": False,
+    "dataloader_pin_memory": False,
+    "report_to": "none",
+    "disable_tqdm": True,
+}
 
 
 @dataclass
@@ -95,3 +117,46 @@ class BestEpoch(TrainerCallback):
         if not self._best:
             raise TrainingError("the validation loss was never finite; a smaller learning rate or α may help")
         self.model.load_state_dict(self._best)
+
+
+def train_to_best_epoch(
+    model: nn.Module,
+    arguments: Mapping[str, Any],
+    *,
+    seed: int,
+    metric: str = "eval_loss",
+    after_epoch: Callable[[int], None] | None = None,
+    **trainer: Any,
+) -> Curves:
+    """Train a model, which then has the weights of the epoch with the lowest validation loss.
+
+    The learning rate rises in the first tenth of the steps, and falls to zero as a cosine. Nothing is written.
+
+    Parameters
+    ----------
+    model : Module
+    arguments : mapping
+        Further ones of `transformers.TrainingArguments`.
+    seed : int
+        Of all that is random in the training.
+    metric, after_epoch
+        As in `BestEpoch`.
+    **trainer
+        Further arguments of `transformers.Trainer`.
+
+    Raises
+    ------
+    TrainingError
+        The validation loss was never finite.
+    """
+    start = time.perf_counter()
+    curves = Curves()
+    best = BestEpoch(model, curves, metric=metric, after_epoch=after_epoch)
+    with seeded(seed), tempfile.TemporaryDirectory() as folder:
+        settings = TrainingArguments(output_dir=folder, seed=seed, **_ARGUMENTS, **arguments)
+        training = Trainer(model, settings, callbacks=[best], **trainer)
+        training.remove_callback(PrinterCallback)
+        training.train()
+    best.restore()
+    curves.seconds = time.perf_counter() - start
+    return curves

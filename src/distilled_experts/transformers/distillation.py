@@ -16,7 +16,7 @@ from distilled_experts.errors import TrainingError
 from distilled_experts.functional import Schedule, combine, schedule_factor
 from distilled_experts.layers.scope import extra_experts
 from distilled_experts.transformers.forward_pass import ForwardPass
-from distilled_experts.transformers.mixtures import Mixture, Routing, counted_tokens
+from distilled_experts.transformers.mixtures import Mixture, TokenRouting, counted_tokens
 from distilled_experts.transformers.monitor import MixtureMonitor
 from distilled_experts.transformers.passes import ModelPasses
 
@@ -115,7 +115,7 @@ class Distillation:
         """Open pass in which a mixture distils; None where it does not."""
         return self.passes.of(mixture.layer)
 
-    def compared(self, mixture: Mixture, routing: Routing) -> Routing:
+    def compared(self, mixture: Mixture, routing: TokenRouting) -> TokenRouting:
         """Active experts of each token, and those that are to be compared with them."""
         if self.scope != "active":
             extra = extra_experts(self.scope, mixture.n_experts, routing.indices.shape[-1])
@@ -124,7 +124,7 @@ class Distillation:
             warnings.warn(_NOTHING_TO_DISTIL, stacklevel=2)
         return routing
 
-    def mix(self, mixture: Mixture, said_TCD: Tensor, routing: Routing) -> tuple[Tensor, Tensor]:
+    def mix(self, mixture: Mixture, said_TCD: Tensor, routing: TokenRouting) -> tuple[Tensor, Tensor]:
         """Mixture (T, D) and distillation loss () of what the compared experts said."""
         forward_pass = self.pass_of(mixture)
         assert forward_pass is not None

@@ -10,15 +10,16 @@ whatever carries tokens to experts on other processes.
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from distilled_experts.transformers.mixtures import Distiller, Mixture, Routing
+from distilled_experts.transformers.mixtures import Distiller, Mixture, TokenRouting, call_arguments
 from distilled_experts.transformers.passes import uncompiled
 
 
@@ -35,11 +36,45 @@ class ExpertsMixture(Mixture):
             self.layer.register_forward_hook(partial(self._mix, distiller), prepend=True),
         ]
 
-    def read(self, hidden: Tensor, indices: Tensor, weights: Tensor) -> Routing:
-        """Routing of a call."""
-        return Routing(indices, weights)
+    def watch(self, note: Callable[[TokenRouting], None]) -> list[RemovableHandle]:
+        """Hooks that tell who works on the tokens of each call."""
 
-    def write(self, rows: Tensor, routing: Routing) -> tuple[Tensor, ...]:
+        def read(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            note(self.read(*call_arguments(layer, args, kwargs)))
+
+        return [self.layer.register_forward_pre_hook(read, with_kwargs=True)]
+
+    def force(self, expert: int, note: Callable[[Tensor], None]) -> list[RemovableHandle]:
+        """Hooks that send every token to one expert alone, and tell what it says (T, D) in each call."""
+        pending: list[tuple[Tensor, torch.Size]] = []
+
+        def send(
+            layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
+            arguments = call_arguments(layer, args, kwargs)
+            hidden, routing = arguments[0], self.read(*arguments)
+            pending.append((routing.kept_weights.sum(-1, keepdim=True), hidden.shape))
+            chosen = torch.full_like(routing.indices[:, :1], expert)
+            served = None if routing.served is None else routing.served.unsqueeze(-1)
+            alone = TokenRouting(chosen, torch.ones_like(routing.weights[:, :1]), served)
+            return self.write(hidden.reshape(-1, hidden.shape[-1]), alone), {}
+
+        def weigh(layer: nn.Module, args: tuple[Any, ...], said: Tensor) -> Tensor:
+            weight_T1, shape = pending.pop()
+            rows = said.reshape(-1, said.shape[-1])
+            note(rows)
+            return (rows * weight_T1.to(rows.dtype)).reshape(shape)
+
+        return [
+            self.layer.register_forward_pre_hook(send, with_kwargs=True),
+            self.layer.register_forward_hook(weigh, prepend=True),
+        ]
+
+    def read(self, hidden: Tensor, indices: Tensor, weights: Tensor) -> TokenRouting:
+        """Routing of a call."""
+        return TokenRouting(indices, weights)
+
+    def write(self, rows: Tensor, routing: TokenRouting) -> tuple[Tensor, ...]:
         """Arguments of a call in which row t · C + i goes to expert (t, i) alone, with the weight one."""
         return rows, routing.indices.reshape(-1, 1), routing.weights.new_ones(len(rows), 1)
 
@@ -51,7 +86,7 @@ class ExpertsMixture(Mixture):
         forward_pass = distiller.pass_of(self)
         if forward_pass is None:
             return None
-        arguments = inspect.signature(layer.forward).bind(*args, **kwargs).args if kwargs else args
+        arguments = call_arguments(layer, args, kwargs)
         routing = distiller.compared(self, self.read(*arguments))
         hidden = arguments[0]
         forward_pass.pending[layer] = routing, hidden.shape
@@ -76,11 +111,11 @@ class OneHotMixture(ExpertsMixture):
 
     may_be_spread: ClassVar[bool] = False
 
-    def read(self, hidden: Tensor, indices: Tensor, weights: Tensor) -> Routing:
+    def read(self, hidden: Tensor, indices: Tensor, weights: Tensor) -> TokenRouting:
         """Routing of a call."""
-        return Routing(indices.argmax(-1), weights, indices.any(-1))
+        return TokenRouting(indices.argmax(-1), weights, indices.any(-1))
 
-    def write(self, rows: Tensor, routing: Routing) -> tuple[Tensor, ...]:
+    def write(self, rows: Tensor, routing: TokenRouting) -> tuple[Tensor, ...]:
         """Arguments of a call with one expert a row."""
         one_hot = F.one_hot(routing.indices.reshape(-1, 1), self.n_experts)
         if routing.kept is not None:
@@ -93,8 +128,8 @@ class SlotMixture(ExpertsMixture):
 
     may_be_spread: ClassVar[bool] = False
 
-    def read(self, hidden: Tensor, indices: Tensor, weights: Tensor) -> Routing:
+    def read(self, hidden: Tensor, indices: Tensor, weights: Tensor) -> TokenRouting:
         """Routing of the two slots."""
         slots = weights.detach().topk(2).indices
         weights = weights.gather(-1, slots)
-        return Routing(indices.gather(-1, slots), weights, weights > 0)
+        return TokenRouting(indices.gather(-1, slots), weights, weights > 0)

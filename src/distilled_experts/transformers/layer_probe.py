@@ -16,7 +16,7 @@ from distilled_experts.probing.torch_models import arrays_of
 from distilled_experts.transformers.distillation import Distillation
 from distilled_experts.transformers.feed_forwards import are_feed_forwards
 from distilled_experts.transformers.forcing import forced_expert, recorded_routing
-from distilled_experts.transformers.mixtures import Mixture, Routing
+from distilled_experts.transformers.mixtures import Mixture, TokenRouting
 from distilled_experts.transformers.token_batches import TokenBatch
 from distilled_experts.transformers.token_gradients import distillation_strength, gradient_norms
 from distilled_experts.transformers.tokens import is_encoder_decoder
@@ -116,11 +116,9 @@ class LayerProbe:
         logits: Tensor = self.model(**batch.inputs).logits
         return logits
 
-    def _weights(self, routing: Routing, batch: TokenBatch) -> Tensor:
+    def _weights(self, routing: TokenRouting, batch: TokenBatch) -> Tensor:
         """Weights of the experts on each token of the mixture (T, E), zero on padding."""
-        weights = routing.weights if routing.kept is None else routing.weights * routing.kept
-        empty = torch.zeros(len(weights), self.mixture.n_experts, dtype=weights.dtype, device=weights.device)
-        dense = empty.scatter_add(-1, routing.indices, weights)
+        dense = routing.dense_weights(self.mixture.n_experts)
         n_sequences, length = batch.inputs["input_ids"].shape if self.reads_source else batch.shape
         if len(dense) != n_sequences * length:
             raise DataError(f"layer: it routes {len(dense)} tokens of a batch of {n_sequences * length}")

@@ -5,11 +5,13 @@ Legend: T tokens, E experts, k active, C compared, D width of the model.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from distilled_experts.errors import InvalidParameterError
@@ -18,7 +20,7 @@ from distilled_experts.transformers.forward_pass import ForwardPass
 from distilled_experts.transformers.tokens import Side, Tokens
 
 
-class Routing(NamedTuple):
+class TokenRouting(NamedTuple):
     """Who works on each token.
 
     Attributes
@@ -33,7 +35,22 @@ class Routing(NamedTuple):
     weights: Tensor
     kept: Tensor | None = None
 
-    def with_others(self, n_experts: int, n_extra: int) -> Routing:
+    @property
+    def served(self) -> Tensor | None:
+        """Tokens (T) that some expert had room for; None: all."""
+        return None if self.kept is None else self.kept.any(-1)
+
+    @property
+    def kept_weights(self) -> Tensor:
+        """Weights (T, k), zero where the expert had no room."""
+        return self.weights if self.kept is None else self.weights * self.kept
+
+    def dense_weights(self, n_experts: int) -> Tensor:
+        """Weights of all experts (T, E), zero for those that do not work on the token."""
+        weights = self.kept_weights
+        return weights.new_zeros(len(weights), n_experts).scatter_add(-1, self.indices, weights)
+
+    def with_others(self, n_experts: int, n_extra: int) -> TokenRouting:
         """Add random experts that are not active, with a weight of zero: C = k + n_extra."""
         if n_extra == 0:
             return self
@@ -42,7 +59,7 @@ class Routing(NamedTuple):
         # A token that no expert had room for takes no part at all.
         kept = None if self.kept is None else torch.cat([self.kept, self.kept.any(-1, True).expand_as(others)], -1)
         weights = torch.cat([self.weights, torch.zeros_like(others, dtype=self.weights.dtype)], -1)
-        return Routing(torch.cat([self.indices, others], -1), weights, kept)
+        return TokenRouting(torch.cat([self.indices, others], -1), weights, kept)
 
 
 class Mixture(ABC):
@@ -59,9 +76,12 @@ class Mixture(ABC):
     ----------
     may_be_spread : bool
         Whether the layer brings home what experts on other processes say.
+    weighs_inputs : bool
+        Whether tokens are multiplied with the weights before the experts run, not what the experts say of them.
     """
 
     may_be_spread: ClassVar[bool] = False
+    weighs_inputs: ClassVar[bool] = False
 
     def __init__(self, name: str, layer: Any) -> None:
         self.name = name
@@ -70,6 +90,14 @@ class Mixture(ABC):
     @abstractmethod
     def connect(self, distiller: Distiller) -> list[RemovableHandle]:
         """Put the hooks in place."""
+
+    @abstractmethod
+    def watch(self, note: Callable[[TokenRouting], None]) -> list[RemovableHandle]:
+        """Hooks that tell who works on the tokens of each call."""
+
+    @abstractmethod
+    def force(self, expert: int, note: Callable[[Tensor], None]) -> list[RemovableHandle]:
+        """Hooks that send every token to one expert alone, and tell what it says (T, D) in each call."""
 
     def check(self, scope: str) -> None:
         """Raise an error where these experts cannot be compared as they are."""
@@ -101,20 +129,24 @@ class Distiller(Protocol):
     def pass_of(self, mixture: Mixture) -> ForwardPass | None:
         """Open pass in which a mixture distils; None where it does not."""
 
-    def compared(self, mixture: Mixture, routing: Routing) -> Routing:
+    def compared(self, mixture: Mixture, routing: TokenRouting) -> TokenRouting:
         """Active experts of each token, and those that are to be compared with them."""
 
-    def mix(self, mixture: Mixture, said_TCD: Tensor, routing: Routing) -> tuple[Tensor, Tensor]:
+    def mix(self, mixture: Mixture, said_TCD: Tensor, routing: TokenRouting) -> tuple[Tensor, Tensor]:
         """Mixture (T, D) and distillation loss () of what the compared experts said."""
 
 
-def counted_tokens(mixture: Mixture, routing: Routing, tokens: Tokens) -> Tensor | None:
+def call_arguments(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """All arguments of a call in the order of the layer's forward."""
+    return inspect.signature(layer.forward).bind(*args, **kwargs).args if kwargs else args
+
+
+def counted_tokens(mixture: Mixture, routing: TokenRouting, tokens: Tokens) -> Tensor | None:
     """Mask (T) of a mixture's tokens that are no padding, and that some expert had room for; None: all."""
-    counted = tokens.weight(mixture.side, len(routing.indices))
-    if routing.kept is None:
-        return counted
-    served = routing.kept.any(-1)
-    return served if counted is None else counted & served
+    counted, served = tokens.weight(mixture.side, len(routing.indices)), routing.served
+    if counted is None or served is None:
+        return served if counted is None else counted
+    return counted & served
 
 
 def side_of(name: str) -> Side:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from distilled_experts.functional.distances import unit_vectors
-from distilled_experts.transformers.mixtures import Routing
+from distilled_experts.transformers.mixtures import TokenRouting
 from distilled_experts.transformers.tokens import Tokens
 
 # So many tokens of each pass tell how similar the experts are.
@@ -31,7 +31,7 @@ class MixtureMonitor:
     Examples
     --------
     >>> monitor = MixtureMonitor(n_experts=3)
-    >>> routing = Routing(torch.tensor([[0, 1], [1, 0]]), torch.full((2, 2), 0.5))
+    >>> routing = TokenRouting(torch.tensor([[0, 1], [1, 0]]), torch.full((2, 2), 0.5))
     >>> tokens = Tokens({"encoder": None, "decoder": None}, None)
     >>> monitor.observe(tokens, torch.tensor(0.25), None, routing, torch.ones(2, 2, 4))
     >>> monitor.summary()
@@ -50,7 +50,9 @@ class MixtureMonitor:
         return bool(self._similarity)
 
     @torch.no_grad()
-    def observe(self, tokens: Tokens, loss: Tensor, counted: Tensor | None, routing: Routing, said_TCD: Tensor) -> None:
+    def observe(
+        self, tokens: Tokens, loss: Tensor, counted: Tensor | None, routing: TokenRouting, said_TCD: Tensor
+    ) -> None:
         """Take in one pass: the loss of its mixture, which tokens count, who worked on them and what was said.
 
         A pass that a checkpoint computes twice counts twice, in all figures alike.

@@ -11,7 +11,7 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.models import auto as auto_classes
 
 from distilled_experts.transformers.swap_balance import connect_balance
-from distilled_experts.transformers.swap_forms import FeedForward, FeedForwardForm, find_feed_forwards
+from distilled_experts.transformers.swap_forms import DenseFeedForward, FeedForwardForm, find_feed_forwards
 from distilled_experts.transformers.swap_mixture import FeedForwardMixture
 
 # Of the model type in a configuration.
@@ -113,7 +113,7 @@ def become_swapped(model: PreTrainedModel, mixtures: dict[str, Any]) -> None:
     model.set_experts_implementation(_IMPLEMENTATION)
 
 
-def insert_mixture(model: PreTrainedModel, found: FeedForward) -> FeedForwardMixture:
+def insert_mixture(model: PreTrainedModel, found: DenseFeedForward) -> FeedForwardMixture:
     """Put a mixture with values yet to be drawn in the place of a feed-forward."""
     host = model.get_submodule(found.name)
     mixture = FeedForwardMixture(found.form.pieces(host), model.config)

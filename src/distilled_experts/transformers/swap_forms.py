@@ -104,7 +104,7 @@ class Pieces(NamedTuple):
         return output
 
 
-class FeedForward(NamedTuple):
+class DenseFeedForward(NamedTuple):
     """A feed-forward in a model: the name of the module that holds it, and its form."""
 
     name: str
@@ -140,7 +140,7 @@ FORMS = (
 )
 
 
-def find_feed_forwards(model: nn.Module, form: FeedForwardForm | None = None) -> list[FeedForward]:
+def find_feed_forwards(model: nn.Module, form: FeedForwardForm | None = None) -> list[DenseFeedForward]:
     """Find the dense feed-forwards of a model in the order of its modules, those inside experts left out.
 
     Examples
@@ -153,13 +153,13 @@ def find_feed_forwards(model: nn.Module, form: FeedForwardForm | None = None) ->
     return list(_find(model, FORMS if form is None else (form,)))
 
 
-def _find(model: nn.Module, forms: tuple[FeedForwardForm, ...]) -> Iterator[FeedForward]:
+def _find(model: nn.Module, forms: tuple[FeedForwardForm, ...]) -> Iterator[DenseFeedForward]:
     for name, module in model.named_modules():
         if "expert" in name:
             continue
         form = next((form for form in forms if form.matches(module)), None)
         if form is not None and (not form.whole or _is_whole(module, form)):
-            yield FeedForward(name, form)
+            yield DenseFeedForward(name, form)
 
 
 def _is_whole(module: nn.Module, form: FeedForwardForm) -> bool:

@@ -14,7 +14,7 @@ from distilled_experts.transformers.attaching import attach
 from distilled_experts.transformers.layer_numbers import LayerNumbers, layer_numbers
 from distilled_experts.transformers.swap_balance import connect_balance
 from distilled_experts.transformers.swap_classes import SwappedModel, become_swapped, insert_mixture
-from distilled_experts.transformers.swap_forms import FORMS, FeedForward, FeedForwardForm, find_feed_forwards
+from distilled_experts.transformers.swap_forms import FORMS, DenseFeedForward, FeedForwardForm, find_feed_forwards
 
 Init = Literal["upcycle", "fresh"]
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -127,7 +127,7 @@ def swap(
     return model
 
 
-def _feed_forwards(model: PreTrainedModel, form: FeedForwardForm | None, pattern: str | None) -> list[FeedForward]:
+def _feed_forwards(model: PreTrainedModel, form: FeedForwardForm | None, pattern: str | None) -> list[DenseFeedForward]:
     _check_model(model)
     found = find_feed_forwards(model, form)
     if not found:

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from distilled_experts.functional import combine
 from distilled_experts.transformers.distillation import Distillation
 from distilled_experts.transformers.feed_forwards import FeedForward, feed_forwards
-from distilled_experts.transformers.forcing import call_arguments, recorded_routing
-from distilled_experts.transformers.mixtures import Mixture, Routing, counted_tokens
-from distilled_experts.transformers.other_mixtures import Llama4Mixture
+from distilled_experts.transformers.forcing import recorded_routing
+from distilled_experts.transformers.mixtures import Mixture, TokenRouting, call_arguments, counted_tokens
 from distilled_experts.transformers.tokens import Tokens
 
 
@@ -73,8 +72,7 @@ def gradient_norms(
         What is attached to the model.
     """
     call, routing, received_TD = _received(mixture, loss)
-    weights_TC = routing.weights if routing.kept is None else routing.weights * routing.kept
-    task = _task_way(mixture, call.hidden_TD, weights_TC, received_TD)
+    task = _task_way(mixture, call.hidden_TD, routing.kept_weights, received_TD)
     task_norms = _by_expert(call, routing, [task])
     alpha = distillation_strength(mixture, distillation)
     if distillation is None or alpha is None:
@@ -85,7 +83,7 @@ def gradient_norms(
     return GradientNorms(task_norms, _by_expert(call, compared, [_padded(task, compared), scaled]))
 
 
-def _received(mixture: Mixture, loss: Callable[[], Tensor]) -> tuple[_Call, Routing, Tensor]:
+def _received(mixture: Mixture, loss: Callable[[], Tensor]) -> tuple[_Call, TokenRouting, Tensor]:
     """Run the model; what is received is the gradient of the loss by the rows of the mixture."""
     calls: list[_Call] = []
 
@@ -112,21 +110,23 @@ def _received(mixture: Mixture, loss: Callable[[], Tensor]) -> tuple[_Call, Rout
 
 def _task_way(mixture: Mixture, hidden_TD: Tensor, weights_TC: Tensor, received_TD: Tensor) -> _Way:
     weights, hidden, received = weights_TC.detach().unsqueeze(-1), hidden_TD.unsqueeze(1), received_TD.unsqueeze(1)
-    if isinstance(mixture, Llama4Mixture):  # weighs what goes into the experts
+    if mixture.weighs_inputs:
         hidden, received = (hidden * weights).to(hidden.dtype), received.expand(*weights_TC.shape, -1)
     else:
         hidden, received = hidden.expand(*weights_TC.shape, -1), received * weights
     return _Way(hidden, received)
 
 
-def _padded(way: _Way, compared: Routing) -> _Way:
+def _padded(way: _Way, compared: TokenRouting) -> _Way:
     """The same with nothing received by experts that are compared without being active."""
     n_tokens, n_active, width = way.inputs_TCD.shape
     others = way.inputs_TCD.new_zeros(n_tokens, compared.indices.shape[1] - n_active, width)
     return _Way(*(torch.cat([values, others.to(values.dtype)], 1) for values in way))
 
 
-def _alike_way(mixture: Mixture, call: _Call, compared: Routing, tokens: Tokens, distillation: Distillation) -> _Way:
+def _alike_way(
+    mixture: Mixture, call: _Call, compared: TokenRouting, tokens: Tokens, distillation: Distillation
+) -> _Way:
     """From the sum of the tokens' distillation losses."""
     inputs_TCD = call.hidden_TD.unsqueeze(1).expand(*compared.indices.shape, -1)
     said_TCD = torch.empty_like(inputs_TCD, memory_format=torch.contiguous_format)
@@ -145,7 +145,7 @@ def _alike_way(mixture: Mixture, call: _Call, compared: Routing, tokens: Tokens,
     return _Way(inputs_TCD, upstream_TCD)
 
 
-def _by_expert(call: _Call, routing: Routing, ways: Sequence[_Way]) -> Tensor:
+def _by_expert(call: _Call, routing: TokenRouting, ways: Sequence[_Way]) -> Tensor:
     """Norms (T, E) of the sum of the gradients that come on several ways."""
     norms = torch.zeros(len(call.hidden_TD), len(call.experts), dtype=torch.float64)
     for expert, one in enumerate(call.experts):

@@ -5,8 +5,6 @@ Legend: B pairs of a batch, T tokens of a target, V vocabulary.
 
 from __future__ import annotations
 
-import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +12,9 @@ from typing import Any
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import EvalPrediction, PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
+from transformers import EvalPrediction, PreTrainedModel
 
-from distilled_experts.transformers.best_epoch import BestEpoch, Curves
-from distilled_experts.transformers.random_state import seeded
+from distilled_experts.transformers.best_epoch import Curves, train_to_best_epoch
 from distilled_experts.transformers.tokens import IGNORED
 from distilled_experts.translation.batches import PairBatches
 
@@ -81,49 +78,27 @@ def fit(
     TrainingError
         The validation loss was never finite.
     """
-    start = time.perf_counter()
-    curves = Curves()
-    best = BestEpoch(model, curves, metric=f"eval_{_LOSS}", after_epoch=after_epoch)
-    with seeded(seed), tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            model,
-            _arguments(settings, seed, folder),
-            data_collator=_only,
-            train_dataset=pairs,
-            eval_dataset=validation,
-            compute_metrics=_mean_loss,
-            preprocess_logits_for_metrics=_token_losses,
-            callbacks=[best],
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    best.restore()
-    curves.seconds = time.perf_counter() - start
-    return curves
-
-
-def _arguments(settings: TrainingSettings, seed: int, folder: str) -> TrainingArguments:
-    return TrainingArguments(
-        output_dir=folder,
-        num_train_epochs=settings.epochs,
-        # An item is a batch, in an order that the seed and the epoch have drawn.
-        per_device_train_batch_size=1,
-        per_device_eval_batch_size=1,
-        train_sampling_strategy="sequential",
-        learning_rate=settings.learning_rate,
-        adam_beta2=0.98,
-        lr_scheduler_type="cosine",
-        warmup_steps=0.1,
+    return train_to_best_epoch(
+        model,
+        {
+            "num_train_epochs": settings.epochs,
+            # An item is a batch, in an order that the seed and the epoch have drawn.
+            "per_device_train_batch_size": 1,
+            "per_device_eval_batch_size": 1,
+            "train_sampling_strategy": "sequential",
+            "learning_rate": settings.learning_rate,
+            "adam_beta2": 0.98,
+            "use_cpu": settings.device == "cpu",
+            "bf16": settings.bf16,
+        },
         seed=seed,
-        use_cpu=settings.device == "cpu",
-        bf16=settings.bf16,
-        eval_strategy="epoch",
-        logging_strategy="epoch",
-        save_strategy="no",
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-        report_to="none",
-        disable_tqdm=True,
+        metric=f"eval_{_LOSS}",
+        after_epoch=after_epoch,
+        data_collator=_only,
+        train_dataset=pairs,
+        eval_dataset=validation,
+        compute_metrics=_mean_loss,
+        preprocess_logits_for_metrics=_token_losses,
     )
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distilled_experts.probing import ProbeRecord, plain_numbers
+from distilled_experts.probing import plain_numbers
+from distilled_experts.probing.record import vision_indices
 from distilled_experts.transformers import probe_tokens
 from distilled_experts.transformers.tokens import IGNORED
 from distilled_experts.translation.batches import PairBatches
@@ -48,10 +49,8 @@ def expert_knowledge(
     numbers = {
         **{name: getattr(found, name) for name in (*_MEASURES, "shares", "matrix")},
         **found.errors,
-        "cka": found.similarity.mean_cka,
-        "agreement": found.similarity.mean_agreement,
-        "homogenised": found.similarity.homogenised,
-        **_vision(seen),
+        **found.similarity.headline(),
+        **vision_indices(seen.narrow_vision),
     }
     labels = np.concatenate([batch["labels"].flatten() for batch in test])
     typical = typical_tokens(labels[labels != IGNORED], found.domains, len(found.shares))
@@ -83,14 +82,6 @@ def typical_tokens(
     residuals = (observed - expected) / np.sqrt(np.maximum(expected, np.finfo(float).tiny))
     order = np.argsort(-residuals, axis=1, kind="stable")[:, :most]
     return [distinct[row[residual[row] > 0]].tolist() for row, residual in zip(order, residuals, strict=True)]
-
-
-def _vision(record: ProbeRecord) -> dict[str, Any]:
-    """Narrow vision under the task's loss and the whole loss, which are the same without distillation."""
-    vision = record.narrow_vision
-    task = None if vision is None else vision.task.index
-    whole = task if vision is None or vision.whole is None else vision.whole.index
-    return {"vision_task": task, "vision_whole": whole}
 
 
 def _texts(translator: Translator, tokens: Sequence[Sequence[int]]) -> list[list[str]]:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-import torch
 from transformers import (
     MarianConfig,
     MarianMTModel,
@@ -19,9 +18,10 @@ from distilled_experts.errors import InvalidParameterError
 from distilled_experts.functional import Distance, Teacher
 from distilled_experts.transformers import attach, swap
 from distilled_experts.transformers.random_state import seeded
+from distilled_experts.transformers.sizes import matching_width, n_parameters
 from distilled_experts.translation.tokenizer import BEGIN, END, PAD
 
-__all__ = ["MODELS", "ModelSettings", "build_model", "dense_settings", "n_parameters"]
+__all__ = ["MODELS", "ModelSettings", "build_model", "dense_settings"]
 
 ModelName = Literal["marian", "nllb-moe"]
 
@@ -122,14 +122,11 @@ def dense_settings(settings: ModelSettings) -> ModelSettings:
     """
     alone = replace(settings, n_experts=1)
     wanted = n_parameters(build_model(settings, _SMALLEST, seed=0))
-    # The number of parameters is linear in the hidden width.
-    one, two = (n_parameters(build_model(replace(alone, hidden=hidden), _SMALLEST, seed=0)) for hidden in (1, 2))
-    return replace(alone, hidden=_MULTIPLE * max(1, round((1 + (wanted - one) / (two - one)) / _MULTIPLE)))
 
+    def build(hidden: int) -> PreTrainedModel:
+        return build_model(replace(alone, hidden=hidden), _SMALLEST, seed=0)
 
-def n_parameters(model: torch.nn.Module) -> int:
-    """How many parameters a model has, each counted once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    return replace(alone, hidden=matching_width(build, wanted, _MULTIPLE))
 
 
 def _marian(s: ModelSettings, vocabulary: int) -> PreTrainedModel:

@@ -9,11 +9,12 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from distilled_experts.errors import DataError
+from distilled_experts.transformers.sizes import n_parameters
 from distilled_experts.translation.batches import PairBatches
 from distilled_experts.translation.corpus import Pair, Split
 from distilled_experts.translation.fitting import TrainingSettings, fit
 from distilled_experts.translation.knowledge import expert_knowledge
-from distilled_experts.translation.models import ModelSettings, build_model, dense_settings, n_parameters
+from distilled_experts.translation.models import ModelSettings, build_model, dense_settings
 from distilled_experts.translation.scoring import TranslationScores, score_translations
 from distilled_experts.translation.tokenizer import train_tokenizer
 from distilled_experts.translation.translator import Translator

@@ -14,10 +14,11 @@ from distilled_experts.functional import Distance, Teacher
 from distilled_experts.layers import MixtureOfExperts
 from distilled_experts.transformers import attach, swap
 from distilled_experts.transformers.random_state import seeded
+from distilled_experts.transformers.sizes import matching_width, n_parameters
 from distilled_experts.vision.convolution import convolution_mixture
 from distilled_experts.vision.networks import ConvolutionNetwork, ExpertBlock, HeadMixture, halved
 
-__all__ = ["DEFAULT_MODEL", "MODELS", "ModelKind", "ModelSettings", "build_model", "dense_settings", "parameters_of"]
+__all__ = ["DEFAULT_MODEL", "MODELS", "ModelKind", "ModelSettings", "build_model", "dense_settings"]
 
 _CHANNELS = (16, 32)
 _VIT_WIDTH, _VIT_LAYERS, _VIT_HEADS = 64, 4, 4
@@ -102,19 +103,12 @@ def dense_settings(settings: ModelSettings) -> ModelSettings:
     --------
     >>> mixture = ModelSettings("conv-head", (8, 8, 1), 10)
     >>> dense = dense_settings(mixture)
-    >>> [parameters_of(build_model(one, seed=0)) for one in (mixture, dense)]
+    >>> [n_parameters(build_model(one, seed=0)) for one in (mixture, dense)]
     [23148, 23148]
     """
     alone = replace(settings, n_experts=1, top_k=None)
-    wanted = parameters_of(build_model(settings, seed=0))
-    # The number of parameters is linear in the hidden width.
-    one, two = (parameters_of(build_model(replace(alone, hidden=hidden), seed=0)) for hidden in (1, 2))
-    return replace(alone, hidden=max(1, round(1 + (wanted - one) / (two - one))))
-
-
-def parameters_of(model: nn.Module) -> int:
-    """How many parameters a model has."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    wanted = n_parameters(build_model(settings, seed=0))
+    return replace(alone, hidden=matching_width(lambda n: build_model(replace(alone, hidden=n), seed=0), wanted))
 
 
 def _conv_head(s: ModelSettings, alpha: float) -> nn.Module:

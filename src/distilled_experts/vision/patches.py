@@ -78,10 +78,7 @@ class PatchMixtures:
         """Experts (N, E, K), gate weights (N, E) and prediction (N, K)."""
         with recorded_routing(mixture) as calls:
             prediction = self.model(images).logits
-        routing = calls[0]
-        weights = torch.zeros(len(routing.weights), mixture.n_experts).scatter_add(
-            -1, routing.indices.cpu(), routing.weights.cpu().float()
-        )
+        weights = calls[0].dense_weights(mixture.n_experts)
         alone = []
         for expert in range(mixture.n_experts):
             with forced_expert(mixture, expert):

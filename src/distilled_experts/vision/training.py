@@ -5,21 +5,13 @@ Legend: N images, B of a batch, C channels, H height, W width.
 
 from __future__ import annotations
 
-import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    PrinterCallback,
-    Trainer,
-    TrainingArguments,
-)
 
-from distilled_experts.transformers.best_epoch import BestEpoch, Curves
-from distilled_experts.transformers.random_state import seeded
+from distilled_experts.transformers.best_epoch import Curves, train_to_best_epoch
 from distilled_experts.vision.augmentation import augment
 
 __all__ = ["Samples", "TrainingSettings", "train_model"]
@@ -100,46 +92,23 @@ def train_model(
     TrainingError
         The validation loss was never finite.
     """
-    start = time.perf_counter()
-    curves = Curves()
-    best = BestEpoch(model, curves, after_epoch=after_epoch)
-    with seeded(seed), tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            model,
-            _arguments(settings, seed, folder),
-            data_collator=_Batches(samples, settings, torch.Generator().manual_seed(seed)),
-            train_dataset=range(samples.n_train),
-            eval_dataset=range(samples.n_train, len(samples.y)),
-            callbacks=[best],
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    best.restore()
-    curves.seconds = time.perf_counter() - start
-    return curves
-
-
-def _arguments(settings: TrainingSettings, seed: int, folder: str) -> TrainingArguments:
-    return TrainingArguments(
-        output_dir=folder,
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=4 * settings.batch_size,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        lr_scheduler_type="cosine",
-        warmup_steps=0.1,
+    return train_to_best_epoch(
+        model,
+        {
+            "num_train_epochs": settings.epochs,
+            "per_device_train_batch_size": settings.batch_size,
+            "per_device_eval_batch_size": 4 * settings.batch_size,
+            "learning_rate": settings.learning_rate,
+            "weight_decay": settings.weight_decay,
+            "use_cpu": settings.device == "cpu",
+            "bf16": settings.bf16,
+            "prediction_loss_only": True,
+        },
         seed=seed,
-        use_cpu=settings.device == "cpu",
-        bf16=settings.bf16,
-        eval_strategy="epoch",
-        logging_strategy="epoch",
-        save_strategy="no",
-        prediction_loss_only=True,
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-        report_to="none",
-        disable_tqdm=True,
+        after_epoch=after_epoch,
+        data_collator=_Batches(samples, settings, torch.Generator().manual_seed(seed)),
+        train_dataset=range(samples.n_train),
+        eval_dataset=range(samples.n_train, len(samples.y)),
     )
 
 

@@ -127,6 +127,6 @@ def similarity(record: Record) -> Caption:
     alarm = f"{clean(found['warning'])}." if found.get("warning") else "The experts still differ."
     caption = (
         f"{numbers}. Linear CKA compares what two experts compute, agreement how often they give the same answer. "
-        f"{alarm[:1].upper()}{alarm[1:]}"
+        f"{upper_first(alarm)}"
     )
     return Caption(caption, f"Heat maps of CKA and agreement of every pair of experts. {numbers}.")

@@ -21,7 +21,6 @@ SHOWN = 16
 # The nodes of the flow stand at the sides; what is between them flows.
 NODE = 0.02
 GAP = 0.04
-# What is right before and after does not change, and would leave no room for what does.
 REPAIRED, SPOILT, STILL_WRONG = ARM_COLOURS["mode"], ARM_COLOURS["moe"], ARM_COLOURS["dense"]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from distilled_experts.report.figures.axes import alpha_axis
 from distilled_experts.report.figures.rows import Row, difference_rows
 from distilled_experts.report.figures.style import ARM_COLOURS, INK, figure_axes, look, new_axes, owner, tidy
-from distilled_experts.report.formats import clean
+from distilled_experts.report.formats import clean, counted
 from distilled_experts.report.values import Record, columns
 
 if TYPE_CHECKING:
@@ -144,6 +144,5 @@ def average_ranks(
             ax.plot([rank], [place], marker="o", color=colour)
         ax.set_yticks(range(len(shown)), [clean(name) for _, name in shown])
         ax.tick_params(axis="y", length=0)
-        sets = "1 data set" if n_sets == 1 else f"{n_sets} data sets"
-        ax.set_xlabel(f"average rank over {sets}; bars: critical difference")
+        ax.set_xlabel(f"average rank over {counted(n_sets, 'data set')}; bars: critical difference")
     return owner(ax)

@@ -24,6 +24,7 @@ from distilled_experts.transformers.finding import find_mixtures
 from distilled_experts.transformers.forcing import recorded_routing
 from distilled_experts.transformers.mixtures import Mixture
 from distilled_experts.transformers.random_state import seeded
+from distilled_experts.transformers.sizes import n_parameters
 
 __all__ = ["language_model"]
 
@@ -57,7 +58,7 @@ def language_model(
         "alpha": alpha,
         "seed": seed,
         "steps": steps,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": n_parameters(model),
         "validation_loss": _token_losses(model, texts.validation).double().mean().item(),
         "mixtures": [
             _probed(model, mixture, texts.validation[:windows], texts.train[: windows // 2])

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from distilled_experts.errors import MissingDependencyError
-from distilled_experts.experiments.compare import Run as Comparison
-from distilled_experts.experiments.compare import resolve, run_comparison, run_sweep
+from distilled_experts.experiments import compare
 from distilled_experts.experiments.data import load_table
+from distilled_experts.experiments.multi_view_study import multi_view_study
 from distilled_experts.experiments.records import RunFolder, environment
 from distilled_experts.experiments.studies import compare_trained
-from distilled_experts.experiments.views import multi_view_study
 from distilled_experts.files import replacing
+from distilled_experts.report.values import Record
 from distilled_experts.reproduction.making.losses import loss_variants, opposites
 from distilled_experts.reproduction.making.reduction import REDUCTIONS
-from distilled_experts.reproduction.study import Record, Run, Study
+from distilled_experts.reproduction.study import Run, Study
 
 __all__ = ["Place", "make_missing"]
 
@@ -55,21 +55,21 @@ def _write(path: Path, record: Record) -> None:
         temporary.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _prepared(run: Run, place: Place, **options: Any) -> Comparison:
+def _prepared(run: Run, place: Place, **options: Any) -> compare.Run:
     """A run of the command on a table, which goes on where an earlier try stopped."""
     options = {**run.options, **options}
     table = load_table(options.pop("data"), data_dir=place.data_dir)
     folder = RunFolder(place.runs / run.name)
-    return Comparison(table, None, resolve(table, **options), folder, resume=True)
+    return compare.Run(table, None, compare.resolve(table, **options), folder, resume=True)
 
 
 def _compare(run: Run, place: Place) -> Record:
-    return run_comparison(_prepared(run, place))
+    return compare.run_comparison(_prepared(run, place))
 
 
 def _sweep(run: Run, place: Place) -> Record:
     counts = run.options["experts"]
-    return run_sweep(_prepared(run, place, experts=counts[0]), counts)
+    return compare.run_sweep(_prepared(run, place, experts=counts[0]), counts)
 
 
 def _images(run: Run, place: Place) -> Record:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from distilled_experts.reproduction.study import Record
+from distilled_experts.report.values import Record
 
 __all__ = ["REDUCTIONS"]
 

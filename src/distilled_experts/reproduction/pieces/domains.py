@@ -9,10 +9,10 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from distilled_experts.report.formats import fixed
+from distilled_experts.report.values import Record
 from distilled_experts.reproduction.changes import mostly
 from distilled_experts.reproduction.piece import Finding, Piece
 from distilled_experts.reproduction.studies import DOMAINS
-from distilled_experts.reproduction.study import Record
 from distilled_experts.reproduction.text import table
 
 if TYPE_CHECKING:

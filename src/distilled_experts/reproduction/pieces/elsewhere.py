@@ -8,11 +8,11 @@ from statistics import fmean
 
 from distilled_experts.experiments.statistics import Difference
 from distilled_experts.report.formats import fixed
+from distilled_experts.report.values import Record
 from distilled_experts.reproduction.changes import Change, everywhere, forest_of
 from distilled_experts.reproduction.piece import Claim, Finding, Piece
 from distilled_experts.reproduction.pieces.tabular import ARMS
 from distilled_experts.reproduction.studies import IMAGES, TRANSLATION
-from distilled_experts.reproduction.study import Record
 from distilled_experts.reproduction.text import points, strengths, table
 
 __all__ = ["PIECES", "gain_of"]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from distilled_experts.report.formats import fixed, signed
+from distilled_experts.report.values import Record
 from distilled_experts.reproduction.changes import everywhere
 from distilled_experts.reproduction.piece import Claim, Finding, Piece
 from distilled_experts.reproduction.studies import LANGUAGE
-from distilled_experts.reproduction.study import Record
 from distilled_experts.reproduction.text import table
 
 __all__ = ["MODERATE", "PIECES", "STRONG", "changes_at"]

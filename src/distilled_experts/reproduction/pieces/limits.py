@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from distilled_experts.report.formats import MISSING, fixed, signed
+from distilled_experts.report.values import Record
 from distilled_experts.reproduction.changes import everywhere
 from distilled_experts.reproduction.piece import Claim, Finding, Piece
 from distilled_experts.reproduction.pieces.elsewhere import gain_of
@@ -13,7 +14,6 @@ from distilled_experts.reproduction.pieces.language import MODERATE, STRONG, cha
 from distilled_experts.reproduction.pieces.strength import curves
 from distilled_experts.reproduction.pieces.tabular import gains
 from distilled_experts.reproduction.studies import ALPHA, COMPARISONS, IMAGES, LANGUAGE, MULTI_VIEW, TRANSLATION
-from distilled_experts.reproduction.study import Record
 from distilled_experts.reproduction.text import strengths, table
 
 __all__ = ["PIECES"]

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from distilled_experts.experiments.ranks import LEVEL, rank_methods
 from distilled_experts.experiments.statistics import difference, holm
 from distilled_experts.report.formats import MISSING, fixed, signed
+from distilled_experts.report.values import Record
 from distilled_experts.reproduction.changes import SPLIT, mostly
 from distilled_experts.reproduction.piece import Claim, Finding, Piece
 from distilled_experts.reproduction.studies import LOSS_VARIANTS, OPPOSITES
-from distilled_experts.reproduction.study import Record
 from distilled_experts.reproduction.text import strengths, table
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from distilled_experts.experiments.ranks import Ranking, rank_methods
 from distilled_experts.report.formats import MISSING, fixed
+from distilled_experts.report.values import Record
 from distilled_experts.reproduction.piece import Claim, Finding, Piece
 from distilled_experts.reproduction.studies import PEERS
-from distilled_experts.reproduction.study import Record
 from distilled_experts.reproduction.text import table
 
 if TYPE_CHECKING:

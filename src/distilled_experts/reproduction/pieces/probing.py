@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from distilled_experts.report.formats import fixed
+from distilled_experts.report.values import Record
 from distilled_experts.reproduction.changes import Change, change_of, forest_of, steady
 from distilled_experts.reproduction.piece import Finding, Piece
 from distilled_experts.reproduction.studies import COMPARISONS
-from distilled_experts.reproduction.study import Record
 from distilled_experts.reproduction.text import points, table
 
 __all__ = ["FIXED_ALPHA", "PIECES"]

@@ -9,10 +9,10 @@ from scipy.stats import spearmanr
 
 from distilled_experts.experiments.statistics import Difference
 from distilled_experts.report.formats import fixed
+from distilled_experts.report.values import Record
 from distilled_experts.reproduction.changes import Change, change_of, forest_of, mostly, over_sets, steady
 from distilled_experts.reproduction.piece import Claim, Finding, Piece
 from distilled_experts.reproduction.studies import REASONS
-from distilled_experts.reproduction.study import Record
 from distilled_experts.reproduction.text import points, table
 
 __all__ = ["PIECES"]

@@ -9,10 +9,10 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from distilled_experts.report.formats import MISSING, fixed, signed
+from distilled_experts.report.values import Record
 from distilled_experts.reproduction.changes import MOST, mostly
 from distilled_experts.reproduction.piece import Claim, Finding, Piece
 from distilled_experts.reproduction.studies import ALPHA, EXPERTS
-from distilled_experts.reproduction.study import Record
 from distilled_experts.reproduction.text import strengths, table
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from distilled_experts.experiments.ranks import LEVEL, rank_methods
 from distilled_experts.experiments.statistics import holm
 from distilled_experts.report.formats import fixed
+from distilled_experts.report.values import Record
 from distilled_experts.reproduction.changes import Change, change_of, forest_of, mostly, steady
 from distilled_experts.reproduction.piece import Claim, Figures, Finding, Piece
 from distilled_experts.reproduction.studies import COMPARISONS
-from distilled_experts.reproduction.study import Record
 from distilled_experts.reproduction.text import points, table
 
 if TYPE_CHECKING:

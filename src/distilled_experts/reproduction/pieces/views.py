@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from distilled_experts.experiments.ranks import LEVEL
+from distilled_experts.report.values import Record
 from distilled_experts.reproduction.piece import Claim, Finding, Piece
 from distilled_experts.reproduction.studies import MULTI_VIEW
-from distilled_experts.reproduction.study import Record
 from distilled_experts.reproduction.text import table
 
 __all__ = ["PIECES"]

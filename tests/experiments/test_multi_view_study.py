@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distilled_experts.experiments.views import multi_view_study
+from distilled_experts.experiments.multi_view_study import multi_view_study
 
 SHARES = (0.0, 1.0)
 

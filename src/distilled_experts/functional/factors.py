@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-class Comparison(NamedTuple):
+class LossFactors(NamedTuple):
     """Factors of a distillation loss; plain numbers where neither mask nor sample weights were given.
 
     Attributes
@@ -38,7 +38,7 @@ class Comparison(NamedTuple):
         return self.rows * (scale if size > 1 else 0.0)
 
 
-def compare(expert_outputs: Tensor, mask: Tensor | None, sample_weight: Tensor | None) -> Comparison:
+def loss_factors(expert_outputs: Tensor, mask: Tensor | None, sample_weight: Tensor | None) -> LossFactors:
     """Build the factors from the mask (*, N, k) of compared experts and sample weights (*, N), if any."""
     n_samples, k, _ = expert_outputs.shape[-3:]
     dtype = accumulation_dtype(expert_outputs.dtype)
@@ -46,11 +46,11 @@ def compare(expert_outputs: Tensor, mask: Tensor | None, sample_weight: Tensor |
         sample_weight = sample_weight.to(dtype)
     if mask is None:
         rows = 1 / max(n_samples, 1) if sample_weight is None else _normalised(sample_weight)
-        return Comparison(1 / k, rows, float(k))
+        return LossFactors(1 / k, rows, float(k))
     size = mask.sum(-1).to(dtype)
     occupied = (size > 0).to(dtype)
     row_weight = occupied if sample_weight is None else occupied * sample_weight
-    return Comparison(mask / size.clamp_min(1).unsqueeze(-1), _normalised(row_weight), size)
+    return LossFactors(mask / size.clamp_min(1).unsqueeze(-1), _normalised(row_weight), size)
 
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:

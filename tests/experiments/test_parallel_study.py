@@ -14,7 +14,7 @@ from sklearn.datasets import load_wine
 
 from distilled_experts import compare
 from distilled_experts.errors import InvalidParameterError, MissingDependencyError
-from distilled_experts.experiments import parallel
+from distilled_experts.experiments import parallel_study
 from distilled_experts.experiments.compare import Run, resolve, run_comparison
 from distilled_experts.experiments.data import load_table
 from distilled_experts.experiments.preparation import prepare
@@ -37,7 +37,7 @@ def study(request, wine):
     training = build_training(stack, specification, "mixture")
     initial = {name: p.detach().clone() for name, p in training.network.named_parameters()}
     training.run()
-    network = parallel._trained(training.network, stack, specification, [0.0, 0.5, 30.0], None)
+    network = parallel_study._trained(training.network, stack, specification, [0.0, 0.5, 30.0], None)
     return training.network, network, initial, stack, specification
 
 
@@ -61,11 +61,11 @@ def test_experts_learn_anew_from_the_initial_weights_alike_but_for_distillation(
 
 def test_domains_are_identical_and_differences_paired(study):
     *_, stack, specification = study
-    models = parallel._measured(study[1], stack, specification, [0.0, 0.5, 30.0])
+    models = parallel_study._measured(study[1], stack, specification, [0.0, 0.5, 30.0])
     moe, mode = ([m for m in models if m["arm"] == f"parallel_{arm}"] for arm in ("moe", "mode"))
     assert [m["shares"] for m in moe] == [m["shares"] for m in mode]
     assert [m["alpha"] for m in mode] == [0.0, 0.5, 30.0]
-    found = parallel.summarise_parallel(models, test_share=0.4)
+    found = parallel_study.summarise_parallel(models, test_share=0.4)
     assert found["difference"]["scores"][0] == pytest.approx(0, abs=1e-6)
     assert found["difference"]["mean"] == pytest.approx(
         np.mean(found["own_domain"]["mode"]) - np.mean(found["own_domain"]["moe"])
@@ -87,15 +87,15 @@ def test_experts_are_ranked_by_their_domains_and_empty_ones_have_no_difference()
         made("moe", [0.2, None, 0.6], [0.3, 0.0, 0.7], [[1.0, 0.0], [None, None], [0.5, 0.5]]),
         made("mode", [0.3, None, 0.9], [0.3, 0.0, 0.7], [[0.5, 0.5], [None, None], [1.0, 0.0]]),
     ]
-    ranked = parallel.summarise_parallel(models, 0.4)["by_expert"]
+    ranked = parallel_study.summarise_parallel(models, 0.4)["by_expert"]
     assert [expert["share"] for expert in ranked] == [0.7, 0.3, 0.0]
     assert [e["difference"] and e["difference"]["mean"] for e in ranked] == [
         pytest.approx(0.3),
         pytest.approx(0.1),
         None,
     ]
-    assert parallel.summarise_attention(models)["picked_up"] == [[["b"], [], []]]
-    assert parallel.summarise_parallel([], 0.4) is parallel.summarise_attention([]) is None
+    assert parallel_study.summarise_attention(models)["picked_up"] == [[["b"], [], []]]
+    assert parallel_study.summarise_parallel([], 0.4) is parallel_study.summarise_attention([]) is None
 
 
 def test_a_comparison_explained_has_study_and_attention(wine):
