@@ -6,6 +6,7 @@ import builtins
 import doctest
 import importlib
 import inspect
+import os
 import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,11 +46,19 @@ def test_examples_in_docstrings(name: str, tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_examples_in_pages(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    link_data(tmp_path)
     sybil = Sybil(parsers=[PythonCodeBlockParser(doctest_optionflags=OPTIONS), SkipParser()])
     document = sybil.parse(page)
     for example in document.examples():
         example.evaluate()
     run_tests(document.namespace, tmp_path)
+
+
+def link_data(folder: Path) -> None:
+    """Put tables that are not part of the package where pages look for them; without them these parts are skipped."""
+    if "DISTILLED_EXPERTS_DATA" in os.environ:
+        for table in Path(os.environ["DISTILLED_EXPERTS_DATA"]).resolve().rglob("*.csv.gz"):
+            (folder / table.name).symlink_to(table)
 
 
 def run_tests(names: dict[str, Any], folder: Path) -> None:
