@@ -42,11 +42,14 @@ def test_the_dense_network_is_as_large(settings: ModelSettings) -> None:
     assert abs(sizes[0] - sizes[1]) <= 4 * 4 * (2 * settings.width + 1)
 
 
+@pytest.mark.parametrize(("distilled", "expected"), [("first", [0]), ("all", [0, 1, 2, 3]), (-1, [3])])
 @pytest.mark.parametrize("settings", [SMALL, NLLB])
-def test_every_mixture_distils_and_is_balanced(settings: ModelSettings) -> None:
-    model = build_model(settings, 50, seed=0, alpha=0.5).train()
+def test_named_mixtures_distil_and_all_are_balanced(
+    settings: ModelSettings, distilled: str | int, expected: list[int]
+) -> None:
+    model = build_model(replace(settings, distilled=distilled), 50, seed=0, alpha=0.5).train()
     outputs = model(**BATCH)
-    assert list(outputs.distillation_losses) == [0, 1, 2, 3]
+    assert list(outputs.distillation_losses) == expected
     assert float(outputs.distillation_loss) > 0
     outputs.loss.backward()
     routers = [value.grad for name, value in model.named_parameters() if "router" in name]

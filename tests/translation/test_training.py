@@ -34,7 +34,7 @@ from distilled_experts.translation import translator as translator_module
 from distilled_experts.translation.knowledge import typical_tokens
 
 SPLIT = Split(tuple(pair for i, pair in enumerate(PAIRS) if i % 8 != 5), PAIRS[5::16], PAIRS[13::16])
-MODEL = ModelSettings(width=32, hidden=16, dropout=0.0, longest=24)
+MODEL = ModelSettings(distilled="all", width=32, hidden=16, dropout=0.0, longest=24)
 SETTINGS = TranslationSettings(MODEL, TrainingSettings(epochs=2, tokens=150), vocabulary=320, beams=2, train_scored=3)
 
 Found = tuple[Translator, dict[str, Any]]

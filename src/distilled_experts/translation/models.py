@@ -17,6 +17,7 @@ from transformers import (
 from distilled_experts.errors import InvalidParameterError
 from distilled_experts.functional import Distance, Teacher
 from distilled_experts.transformers import attach, swap
+from distilled_experts.transformers.layer_numbers import LayerNumbers
 from distilled_experts.transformers.random_state import seeded
 from distilled_experts.transformers.sizes import matching_width, n_parameters
 from distilled_experts.translation.tokenizer import BEGIN, END, PAD
@@ -52,7 +53,9 @@ class ModelSettings:
         Tokens of a sentence at most.
     dropout : float
     distance, teacher : str
-        As in `functional.mutual_distillation`; every mixture distils.
+        As in `functional.mutual_distillation`.
+    distilled : {"first", "all"}, int or iterable of int
+        Mixtures that distil, as in `transformers.attach`; those of the encoder come first.
     balance : float
         Strength of the loss that keeps all experts in use.
     """
@@ -68,6 +71,7 @@ class ModelSettings:
     dropout: float = 0.1
     distance: Distance = "relative"
     teacher: Teacher = "mean"
+    distilled: LayerNumbers = "first"
     balance: float = 0.01
 
     def __post_init__(self) -> None:
@@ -107,7 +111,7 @@ def build_model(settings: ModelSettings, vocabulary: int, *, seed: int, alpha: f
     same = {name: value for name, value in common.items() if value.shape == shapes.get(name)}
     model.load_state_dict(same, strict=False)
     if settings.n_experts > 1 and alpha:
-        attach(model, alpha, layers="all", distance=settings.distance, teacher=settings.teacher)
+        attach(model, alpha, layers=settings.distilled, distance=settings.distance, teacher=settings.teacher)
     return model
 
 
