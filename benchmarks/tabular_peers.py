@@ -28,7 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from distilled_experts import MoDEClassifier, MoDERegressor
-from distilled_experts.tabular.base import AUTO_MEMBERS
+from distilled_experts.tabular.defaults import AUTO_MEMBERS
 
 SEEDS, SEEDS_OF_SLOW = 5, 3
 

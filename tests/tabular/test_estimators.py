@@ -24,6 +24,8 @@ from distilled_experts import MoDEClassifier, MoDERegressor
 from distilled_experts.errors import DataError, InvalidParameterError, ModelFolderError
 from distilled_experts.experiments.models import load_model
 from distilled_experts.probing import probe
+from distilled_experts.tabular.model_folder import write_model
+from distilled_experts.tabular.saved import describe
 
 FAST = {"max_iter": 15, "hidden": 8, "learning_rate": 0.02, "random_state": 0}
 
@@ -131,6 +133,15 @@ def test_damaged_model_folders_are_named(harm, tmp_path):
         MoDEClassifier.load(tmp_path / "model")
 
 
+def test_weights_with_scales_of_their_own_are_refused(tmp_path):
+    X, y = load_iris(return_X_y=True)
+    description, arrays = describe(MoDEClassifier(**FAST).fit(X, y))
+    arrays["network.feature_scale"] = np.full((1, 1, 4), 2.0)
+    write_model(tmp_path / "model", description, arrays, overwrite=False)
+    with pytest.raises(ModelFolderError, match="scales"):
+        MoDEClassifier.load(tmp_path / "model")
+
+
 def test_a_model_of_another_kind_is_refused(tmp_path):
     X, y = load_iris(return_X_y=True)
     MoDEClassifier(**FAST).fit(X, y).save(tmp_path / "model")
@@ -176,6 +187,30 @@ def test_held_out_rows_choose_the_encoding():
         automatic = MoDEClassifier(**options).fit(X, y)
         assert automatic.alpha_path_[0.0] == min(losses.values())
         assert (automatic.network_.encoding is not None) == (losses[16] < losses[0])
+
+
+def test_features_that_say_nothing_are_left_aside():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 40))
+    y = X[:, 0] * X[:, 1] > 0
+    options = {**FAST, "max_iter": 150, "n_bins": 0, "n_estimators": 2, "early_stopping": True}
+    plain = MoDEClassifier(**options, weight_decay=0.0, scale_features=False).fit(X[:400], y[:400])
+    found = MoDEClassifier(**options).fit(X[:400], y[:400])
+    assert found.score(X[400:], y[400:]) > plain.score(X[400:], y[400:]) + 0.1
+    size = found.network_.hidden_weight.abs().mean((0, 1, 2, 3))
+    assert size[:2].min() > 3 * size[2:].max()
+
+
+def test_members_that_decide_nothing_are_made_with_what_the_others_chose():
+    X, y = load_breast_cancer(return_X_y=True)
+    options = {**FAST, "early_stopping": True, "max_iter": 30}
+    model = MoDEClassifier(**options, n_estimators=4).fit(X, y)
+    assert model.network_.stack_shape == (4, 1)
+    chosen = {"alpha": model.alpha_, "weight_decay": model.weight_decay_}
+    chosen["n_bins"] = 0 if model.network_.encoding is None else 16
+    told = MoDEClassifier(**options, **chosen, n_estimators=4).fit(X, y)
+    np.testing.assert_allclose(model.predict_proba(X), told.predict_proba(X), atol=1e-5)
+    assert np.isfinite(list(model.history_.values())).all()
 
 
 def test_weights_are_rows_also_where_rows_are_held_out():
@@ -242,6 +277,7 @@ def test_class_weights_act():
         ("learning_rate", 0.1),
         ("batch_size", 32),
         ("weight_decay", 1.0),
+        ("scale_features", False),
         ("validation_fraction", 0.5),
         ("random_state", 1),
         ("class_weight", {0: 5.0, 1: 1.0}),
@@ -290,6 +326,10 @@ def test_patience_ends_training_early():
         ("teacher", "none"),
         ("learning_rate", 0),
         ("weight_decay", -1),
+        ("weight_decay", "much"),
+        ("scale_features", "some"),
+        ("max_iter", 0),
+        ("max_iter", "long"),
         ("validation_fraction", 1.0),
         ("early_stopping", "yes"),
         ("device", "abacus"),

@@ -94,6 +94,26 @@ def test_selected_models_share_memory_and_agree():
     assert part.stack_shape == (1, 1)
 
 
+@pytest.mark.parametrize("n_experts", [1, 4])
+def test_scales_are_those_of_the_features_and_weights_can_take_them_up(n_experts):
+    generator = torch.Generator().manual_seed(0)
+    shape = {"n_experts": n_experts, "hidden": 5, "dtype": torch.float64}
+    plain, scaled = (StackedMixture([0, 1], 3, 7, 2, **shape, scaled=scaled) for scaled in (False, True))
+    x = torch.randn(2, 9, 7, generator=generator, dtype=torch.float64)
+    assert torch.equal(scaled(x).mixture(), plain(x).mixture())
+    with torch.no_grad():
+        scaled.feature_scale.copy_(torch.randn(2, 3, 7, generator=generator))
+    for s in range(2):
+        for a in range(3):
+            expected = plain.select(slice(s, s + 1), slice(a, a + 1))(x[s : s + 1] * scaled.feature_scale[s, a])
+            found = scaled.select(slice(s, s + 1), slice(a, a + 1))(x[s : s + 1])
+            torch.testing.assert_close(found.mixture(), expected.mixture())
+    merged = scaled.merged()
+    torch.testing.assert_close(merged(x).mixture(), scaled(x).mixture())
+    assert merged.feature_scale is None
+    assert dict(merged.named_parameters()).keys() == dict(plain.named_parameters()).keys()
+
+
 def test_one_expert_is_a_plain_network_without_a_gate():
     stack, x = build(SIZES[1])
     assert not hasattr(stack, "gate_weight")

@@ -33,10 +33,12 @@ def make_training(
     top_k: int | None = None,
     weighted: bool = False,
     frozen: tuple[str, ...] = (),
+    scaled: bool = False,
     **settings: object,
 ) -> StackedTraining:
     outputs = C if task == "classification" else 2
-    network = StackedMixture(seeds, len(alphas), D, outputs, n_experts=4, hidden=6, top_k=top_k, dtype=torch.float64)
+    shape = {"n_experts": 4, "hidden": 6, "top_k": top_k, "scaled": scaled}
+    network = StackedMixture(seeds, len(alphas), D, outputs, **shape, dtype=torch.float64)
     return StackedTraining(
         network,
         torch.tensor(alphas, dtype=torch.float64).repeat(len(seeds), 1),
@@ -60,6 +62,7 @@ class PlainMixture(nn.Module):
             nn.Sequential(nn.Linear(D, H), nn.ReLU(), nn.Linear(H, C)).double() for _ in range(E)
         )
         self.gate = nn.Linear(D, E).double()
+        self.scale = nn.Parameter(torch.ones(D, dtype=torch.float64))
         self.top_k = stack.top_k or E
         with torch.no_grad():
             for e, expert in enumerate(self.experts):
@@ -72,20 +75,30 @@ class PlainMixture(nn.Module):
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mixture, and per row the mean squared deviation of the active experts from their mean."""
+        x = x * self.scale
         weights, active = sparse_gate(self.gate(x), self.top_k)
         outputs = torch.stack([expert(x) for expert in self.experts], dim=1)
         chosen = torch.stack([outputs[n, active[n]] for n in range(len(x))])
         spread = (chosen - chosen.mean(1, keepdim=True)).square().mean((1, 2))
         return (weights.unsqueeze(-1) * chosen).sum(1), spread
 
+    def optimizer(self, decay: float, *, scaled: bool) -> torch.optim.AdamW:
+        """Decay where features come in; scales, where they are learnt, at twenty times the rate."""
+        first = [self.gate.weight, *(expert[0].weight for expert in self.experts)]
+        others = [p for p in self.parameters() if p is not self.scale and not any(p is q for q in first)]
+        groups = [{"params": first, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+        scales = {"params": [self.scale], "lr": 0.2, "weight_decay": 0.0}
+        return torch.optim.AdamW([*groups, scales] if scaled else groups, lr=0.01)
+
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
 @pytest.mark.parametrize("top_k", [None, 2])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_losses_and_weights_are_those_of_a_plain_loop(task, top_k, weighted):
-    training = make_training(task, top_k=top_k, weighted=weighted)
+@pytest.mark.parametrize(("scaled", "decays"), [(False, (0.0, 0.0, 0.0)), (True, (0.0, 3.0, 10.0))])
+def test_losses_and_weights_are_those_of_a_plain_loop(task, top_k, weighted, scaled, decays):
+    training = make_training(task, top_k=top_k, weighted=weighted, scaled=scaled, weight_decay=decays)
     plain = {(s, a): PlainMixture(training.network, s, a) for s in range(2) for a in range(3)}
-    optimizers = {k: torch.optim.Adam(m.parameters(), lr=0.01) for k, m in plain.items()}
+    optimizers = {(s, a): m.optimizer(decays[a], scaled=scaled) for (s, a), m in plain.items()}
     for step in range(4):
         rows = torch.stack([torch.arange(16) + 3 * step, torch.arange(16, 0, -1) + step])
         task_losses, distillation_losses = training.step(rows)
@@ -105,8 +118,12 @@ def test_losses_and_weights_are_those_of_a_plain_loop(task, top_k, weighted):
     for (s, a), model in plain.items():
         for e, expert in enumerate(model.experts):
             torch.testing.assert_close(training.network.hidden_weight[s, a, e], expert[0].weight)
+            torch.testing.assert_close(training.network.output_weight[s, a, e], expert[2].weight)
             torch.testing.assert_close(training.network.output_bias[s, a, e], expert[2].bias)
         torch.testing.assert_close(training.network.gate_weight[s, a], model.gate.weight)
+        if scaled:
+            torch.testing.assert_close(training.network.feature_scale[s, a], model.scale)
+            assert (model.scale - 1).abs().max() > 0.1
 
 
 def test_a_models_result_does_not_depend_on_its_neighbours():
@@ -220,9 +237,12 @@ def test_groups_that_are_done_leave_and_the_others_go_on_as_before():
             torch.testing.assert_close(stacked[s], single[0])
 
 
-def test_a_training_restored_after_groups_have_left_goes_on_bit_for_bit():
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_training_restored_after_groups_have_left_goes_on_bit_for_bit(scaled):
     def make() -> StackedTraining:
-        return make_training(seeds=tuple(range(5)), epochs=60, patience=1, learning_rate=0.05)
+        decays = (0.0, 1.0, 3.0) if scaled else 0.0
+        options = {"epochs": 60, "patience": 1, "learning_rate": 0.05, "weight_decay": decays}
+        return make_training(seeds=tuple(range(5)), scaled=scaled, **options)
 
     straight, first, resumed = make(), make(), make()
     straight.run()
@@ -234,6 +254,7 @@ def test_a_training_restored_after_groups_have_left_goes_on_bit_for_bit():
     for a, b in zip(straight.network.parameters(), resumed.network.parameters(), strict=True):
         assert torch.equal(a, b)
     assert torch.equal(straight.best_epoch, resumed.best_epoch)
+    assert (straight.network.feature_scale is not None) == scaled
 
 
 def test_without_validation_rows_all_epochs_are_run_and_the_last_weights_kept():

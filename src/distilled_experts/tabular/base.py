@@ -17,24 +17,18 @@ from sklearn.utils.validation import check_is_fitted
 from distilled_experts.errors import DataError, ModelFolderError
 from distilled_experts.functional import Distance, Schedule, Teacher
 from distilled_experts.probing import ExpertFunction, ExpertOutputs, ProbedSamples, ProbeRecord, probe
-from distilled_experts.tabular.encoding import PiecewiseLinear
+from distilled_experts.tabular.defaults import choices_of, holds_out, number_of_members, settings_of
 from distilled_experts.tabular.experts import function_of, members_of, network_outputs
-from distilled_experts.tabular.fitting import Callback, Fitted, Members, Part, Watch, fit_members
+from distilled_experts.tabular.fitting import Fitted, MemberFit, Members, Part
 from distilled_experts.tabular.held_out import held_out_rows
 from distilled_experts.tabular.inputs import canonical_rows, check_weights, table_input
 from distilled_experts.tabular.model_folder import read_model, write_model
-from distilled_experts.tabular.parameters import (
-    AUTO_ALPHAS,
-    AUTO_BINS,
-    MOST_ENCODED,
-    SMALL_TABLE_ALPHA,
-    check_parameters,
-)
+from distilled_experts.tabular.parameters import check_parameters
 from distilled_experts.tabular.preprocessing import TablePreprocessor
 from distilled_experts.tabular.saved import describe, restore
 from distilled_experts.tabular.streamed import StreamedTable
 from distilled_experts.tabular.targets import ClassTarget, RegressionTarget
-from distilled_experts.tabular.training import TrainingSettings
+from distilled_experts.tabular.watch import Callback, Watch
 
 __all__ = ["MoDEEstimator"]
 
@@ -42,10 +36,6 @@ Array = NDArray[Any]
 
 # Up to here a table is reduced to its distinct rows: a weight of two is then the same as a row that stands there twice.
 SMALL_TABLE_ROWS = 1000
-# From here on "auto" holds out rows; fewer say too little to be judged by.
-HELD_OUT_FROM = 200
-# Members where n_estimators is "auto" and each is judged by other rows.
-AUTO_MEMBERS = 8
 
 
 class MoDEEstimator(BaseEstimator):
@@ -67,14 +57,15 @@ class MoDEEstimator(BaseEstimator):
         alpha_schedule: Schedule = "constant",
         n_bins: int | str = "auto",
         n_estimators: int | str = "auto",
-        max_iter: int = 200,
+        max_iter: int | str = "auto",
         max_time: float | None = None,
         learning_rate: float = 3e-3,
         batch_size: int = 128,
-        weight_decay: float = 0.0,
+        weight_decay: str | float | Sequence[float] = "auto",
+        scale_features: bool | str = "auto",
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.2,
-        n_iter_no_change: int = 20,
+        n_iter_no_change: int = 30,
         callbacks: Sequence[Callback] | None = None,
         random_state: int | np.random.RandomState | None = None,
         device: str = "cpu",
@@ -94,6 +85,7 @@ class MoDEEstimator(BaseEstimator):
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.weight_decay = weight_decay
+        self.scale_features = scale_features
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
@@ -131,20 +123,22 @@ class MoDEEstimator(BaseEstimator):
         self.target_ = self._fit_target(y, weight)
         random = check_random_state(self.random_state)
         table = self._table(X, y, weight)
-        judged = eval_set is not None or self._holds_out(len(table.x))
-        n_members = self.n_estimators if self.n_estimators != "auto" else AUTO_MEMBERS if judged else 1
-        train, validation = self._parts(table, eval_set, int(n_members), random) if judged else (table, None)
+        judged = eval_set is not None or holds_out(self, len(table.x))
+        n_members = number_of_members(self, judged=judged)
+        train, validation = self._parts(table, eval_set, n_members, random) if judged else (table, None)
         members = Members(
             [int(seed) for seed in random.randint(2**31 - 1, size=n_members)],
             self._n_outputs(),
             self.n_experts,
             self.hidden,
             self._top_k(),
+            judged if self.scale_features == "auto" else bool(self.scale_features),
         )
-        encodings, alphas = self._encodings(train, judged=judged), self._alphas(judged=judged)
-        settings = self._settings(whole=not judged and len(table.x) <= SMALL_TABLE_ROWS, n_rows=len(table.x))
+        choices = choices_of(self, train, np.flatnonzero(self.preprocessor_.numeric_features), judged=judged)
+        settings = settings_of(self, train.n_rows, whole=not judged and len(table.x) <= SMALL_TABLE_ROWS)
         watch = Watch(self.max_time, self.callbacks or ())
-        self._keep(fit_members(members, self._task, train, validation, encodings, alphas, settings, self.device, watch))
+        fit = MemberFit(members, self._task, train, validation, settings, self.device, watch)
+        self._keep(fit.run(choices))
         return self
 
     def probe(
@@ -243,14 +237,6 @@ class MoDEEstimator(BaseEstimator):
         equal = bool((weight == weight[0]).all())
         return Part(x, target, None if equal else weight)
 
-    def _holds_out(self, n_rows: int) -> bool:
-        """Whether the members are judged by rows of the table."""
-        if self.early_stopping == "auto":
-            return n_rows >= HELD_OUT_FROM
-        if self.early_stopping and n_rows < 2:
-            raise DataError("early_stopping: True needs two distinct rows or more, to hold one out")
-        return bool(self.early_stopping)
-
     def _parts(
         self, table: Part, eval_set: tuple[Any, Any] | None, n_members: int, random: np.random.RandomState
     ) -> tuple[Part, Part]:
@@ -266,46 +252,10 @@ class MoDEEstimator(BaseEstimator):
         train, held = held_out_rows(labels, len(table.x), self.validation_fraction, n_members, random)
         return replace(table, positions=train), replace(table, positions=held)
 
-    def _encodings(self, table: Part, *, judged: bool) -> list[PiecewiseLinear | None]:
-        """What to append to the features; both choices where validation rows can decide."""
-        numeric = np.flatnonzero(self.preprocessor_.numeric_features)
-        automatic = self.n_bins == "auto"
-        if not len(numeric) or (automatic and not judged):
-            return [None]
-        n_bins = min(AUTO_BINS, MOST_ENCODED // len(numeric)) if automatic else int(self.n_bins)
-        if n_bins < 2:
-            return [None]
-        weight = None if table.weight is None else table.weight.astype(np.float64, copy=False)
-        encoding = PiecewiseLinear.fit(table.x, numeric, n_bins, weight)
-        return [encoding, None] if automatic else [encoding]
-
     def _features(self, X: Any) -> Array:
         """Features of checked rows; where no column varies, one of zeros, so that the network learns the mean."""
         x = self.preprocessor_.transform(X)
         return x if x.shape[1] else np.zeros((len(x), 1), dtype=x.dtype)
-
-    def _settings(self, *, whole: bool, n_rows: int) -> TrainingSettings:
-        settings = TrainingSettings(
-            epochs=self.max_iter,
-            patience=self.n_iter_no_change,
-            batch_size=n_rows if whole else self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            distance=self.distance,
-            teacher=self.teacher,
-            alpha_schedule=self.alpha_schedule,
-        )
-        return replace(settings, schedule="cosine") if whole else settings
-
-    def _alphas(self, *, judged: bool) -> tuple[float, ...]:
-        """The α to train; without validation rows a moderate one stands for "auto"."""
-        if self.n_experts == 1:
-            return (0.0,)
-        if isinstance(self.alpha, str):
-            return AUTO_ALPHAS if judged else (SMALL_TABLE_ALPHA,)
-        if isinstance(self.alpha, Sequence):
-            return tuple(float(a) for a in self.alpha)
-        return (float(self.alpha),)
 
     def _top_k(self) -> int | None:
         if self.gate == "dense":
@@ -315,6 +265,7 @@ class MoDEEstimator(BaseEstimator):
     def _keep(self, fitted: Fitted) -> None:
         self.network_ = fitted.network
         self.alpha_ = fitted.alpha
+        self.weight_decay_ = fitted.weight_decay
         self.alpha_path_ = fitted.path
         self.history_ = fitted.history
         self.n_iter_ = fitted.epochs

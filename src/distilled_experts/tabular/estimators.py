@@ -13,9 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from distilled_experts.functional import Distance, Schedule, Teacher
 from distilled_experts.tabular.base import MoDEEstimator
-from distilled_experts.tabular.fitting import Callback
 from distilled_experts.tabular.inputs import check_classes, check_numbers
 from distilled_experts.tabular.targets import ClassTarget, RegressionTarget
+from distilled_experts.tabular.watch import Callback
 
 __all__ = ["MoDEClassifier", "MoDERegressor"]
 
@@ -42,13 +42,21 @@ _PARAMETERS = """Parameters
         decides; without such rows it is none.
     n_estimators : "auto" or int
         Mixtures whose predictions are averaged, each with its own initial weights, batches and held-out rows; "auto" is
-        8 where they are judged by held-out rows, else 1.
-    max_iter : int
-        Epochs at most, of each training.
+        8 where they are judged by held-out rows, else 1. Where several strengths or encodings are to be tried, two of
+        them try all, and the others are trained with the best.
+    max_iter : "auto" or int
+        Epochs at most, of each training; over them the learning rate falls to zero as a cosine. "auto" is what takes
+        about 1,500 steps, but 40 to 200 epochs.
     max_time : float, optional
         Seconds after which training ends with the next epoch.
-    learning_rate, weight_decay : float
-        Of AdamW; biases do not decay.
+    learning_rate : float
+        Of Adam.
+    weight_decay : "auto", float or sequence of float
+        Strength of the decay of the weights that meet the features, as in AdamW; with "auto", which is 2 and 10, or
+        several values, held-out rows choose as for alpha. Without such rows "auto" is none.
+    scale_features : "auto" or bool
+        Learn one scale a feature for all experts and the gate of a mixture, fast: together with weight decay it finds
+        out which features to leave aside. "auto" does so where rows are held out.
     batch_size : int
         Rows in a step, about. Tables of up to 1,000 rows are reduced to their distinct rows, weighted by how
         often they stand there; without held-out rows they are one batch, in double precision.
@@ -82,10 +90,10 @@ class MoDEClassifier(ClassifierMixin, MoDEEstimator):
     Attributes
     ----------
     classes_ : ndarray, shape (C,)
-    alpha_ : float
-        The strength that was taken.
+    alpha_, weight_decay_ : float
+        The strengths that were taken.
     alpha_path_ : dict of float to float, or None
-        Held-out loss for every strength.
+        Held-out loss for every strength of distillation.
     history_ : dict of str to list of float
         Losses by epoch, for the strength that was taken: means over the members still in training.
     n_iter_ : int
@@ -115,14 +123,15 @@ class MoDEClassifier(ClassifierMixin, MoDEEstimator):
         alpha_schedule: Schedule = "constant",
         n_bins: int | str = "auto",
         n_estimators: int | str = "auto",
-        max_iter: int = 200,
+        max_iter: int | str = "auto",
         max_time: float | None = None,
         learning_rate: float = 3e-3,
         batch_size: int = 128,
-        weight_decay: float = 0.0,
+        weight_decay: str | float | Sequence[float] = "auto",
+        scale_features: bool | str = "auto",
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.2,
-        n_iter_no_change: int = 20,
+        n_iter_no_change: int = 30,
         class_weight: dict[Any, float] | str | None = None,
         callbacks: Sequence[Callback] | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -144,6 +153,7 @@ class MoDEClassifier(ClassifierMixin, MoDEEstimator):
             learning_rate=learning_rate,
             batch_size=batch_size,
             weight_decay=weight_decay,
+            scale_features=scale_features,
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             n_iter_no_change=n_iter_no_change,
@@ -191,7 +201,7 @@ class MoDERegressor(RegressorMixin, MoDEEstimator):
 
     Attributes
     ----------
-    alpha_, alpha_path_, history_, n_iter_
+    alpha_, weight_decay_, alpha_path_, history_, n_iter_
         As in `MoDEClassifier`.
 
     Examples

@@ -1,8 +1,8 @@
-"""Fit the stack behind an estimator: every member with every α at once, then the α that validates best."""
+"""Fit the stack behind an estimator: some members with every choice, then the others with what validated best."""
 
 from __future__ import annotations
 
-import time
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from distilled_experts.tabular.encoding import PiecewiseLinear
 from distilled_experts.tabular.network import StackedMixture
 from distilled_experts.tabular.training import Rows, StackedTraining, TrainingSettings
+from distilled_experts.tabular.watch import Watch
 
-__all__ = ["Callback", "Fitted", "Members", "Part", "Watch", "fit_members", "progress_of"]
+__all__ = ["Choices", "Fitted", "MemberFit", "Members", "Part"]
+
+# Members that try every choice; as each is judged by a fifth of the rows, they judge by two fifths together.
+DECIDING_MEMBERS = 2
 
 Floats = NDArray[np.floating]
-Callback = Callable[[dict[str, float]], bool | None]
-"""Takes the figures of `progress_of` after every epoch; training ends when it returns True."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,15 @@ class Part:
     weight: Floats | None = None
     positions: NDArray[np.int32] | None = None
 
+    @property
+    def n_rows(self) -> int:
+        """Of a member."""
+        return len(self.x) if self.positions is None else self.positions.shape[1]
+
+    def of(self, members: slice) -> Part:
+        """The rows of some members."""
+        return self if self.positions is None else replace(self, positions=self.positions[members])
+
     def rows(self, n_groups: int, device: str) -> Rows:
         """As tensors that all groups share."""
         x = torch.from_numpy(self.x)
@@ -40,8 +51,8 @@ class Part:
         weight = None if self.weight is None else torch.from_numpy(self.weight).to(device, x.dtype).unsqueeze(0)
         kind = target.dtype if target.dtype == torch.int64 else x.dtype
         positions = None if self.positions is None else torch.from_numpy(self.positions).to(device)
-        counts = [len(x) if positions is None else positions.shape[1]] * n_groups
-        return Rows(x.to(device).unsqueeze(0), target.to(device, kind).unsqueeze(0), counts, weight, positions)
+        shared = x.to(device).unsqueeze(0), target.to(device, kind).unsqueeze(0)
+        return Rows(*shared, [self.n_rows] * n_groups, weight, positions)
 
 
 @dataclass(frozen=True)
@@ -53,127 +64,142 @@ class Members:
     n_experts: int
     hidden: int
     top_k: int | None
+    scaled: bool
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What validation rows decide: all combinations are trained."""
+
+    encodings: Sequence[PiecewiseLinear | None]
+    alphas: Sequence[float]
+    weight_decays: Sequence[float]
+
+    @property
+    def open(self) -> bool:
+        """Whether there is anything to decide."""
+        return len(self.encodings) * len(self.alphas) * len(self.weight_decays) > 1
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A stack of one mixture a member, all with the chosen α, and how it came about.
+    """A stack of one mixture a member, all made with the same choice, and how it came about.
 
-    `history` has means over the members that are still in training.
-    `loss` is the chosen α's validation loss, and `path` has that of every α, means over the members; without
-    validation rows the last training loss, and None.
+    `curves` has losses by epoch and member ``(epochs, S)``, NaN after a member's training.
+    `loss` is the mean validation loss of the members that decided, and `path` has it for every α, with the encoding and
+    the weight decay that were chosen; without validation rows the last training loss, and None.
     """
 
     network: StackedMixture
     alpha: float
+    weight_decay: float
     loss: float
     path: dict[float, float] | None
-    history: dict[str, list[float]]
-    epochs: int
+    curves: dict[str, Floats]
+
+    @property
+    def epochs(self) -> int:
+        """Of the longest training."""
+        return max(map(len, self.curves.values()))
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """Means over the members that are still in training."""
+        return {name: np.nanmean(curve, axis=1).tolist() for name, curve in self.curves.items()}
+
+    def joined(self, others: Fitted) -> Fitted:
+        """With further members, which decided nothing."""
+        ours, theirs = (dict(fitted.network.named_parameters()) for fitted in (self, others))
+        weights = {name: torch.cat([p, theirs[name]]).detach() for name, p in ours.items()}
+        network = self.network
+        joined = StackedMixture.from_weights(weights, top_k=network.top_k, encoding=network.encoding)
+        curves = {name: _side_by_side(curve, others.curves[name]) for name, curve in self.curves.items()}
+        return replace(self, network=joined.to(network.hidden_weight.device), curves=curves)
 
 
-class Watch:
-    """Ends training when a callback wants it, or when its time is up.
+@dataclass(frozen=True)
+class MemberFit:
+    """Everything that a fit needs beside the choices."""
 
-    Parameters
-    ----------
-    max_time : float or None
-        Seconds from now for all trainings together.
-    callbacks : sequence of callable
-    """
+    members: Members
+    task: str
+    train: Part
+    validation: Part | None
+    settings: TrainingSettings
+    device: str
+    watch: Watch
 
-    def __init__(self, max_time: float | None, callbacks: Sequence[Callback]) -> None:
-        self.stopped = False
-        self._start, self._max_time, self._callbacks = time.monotonic(), max_time, callbacks
+    def run(self, choices: Choices) -> Fitted:
+        """Train some members with every choice, and the others with the one of the lowest validation loss.
 
-    def over(self, share: float) -> Callable[[StackedTraining], bool]:
-        """What to call after every epoch of a training that must end when this share of the time has passed."""
+        Without validation rows there is nothing to choose by: the first of each is taken, and all epochs are run.
+        """
+        n_members, n_encodings = len(self.members.seeds), len(choices.encodings)
+        undecided = choices.open and self.validation is not None
+        deciding = slice(min(n_members, DECIDING_MEMBERS) if undecided else n_members)
+        # The members that decide nothing take about as long as one encoding.
+        n_trainings = n_encodings + (deciding.stop < n_members)
+        best: Fitted | None = None
+        for i, encoding in enumerate(choices.encodings, 1):
+            only = replace(choices, encodings=[encoding])
+            fitted = self.stack(deciding, only, self.watch.over(i / n_trainings))
+            if best is None or fitted.loss < best.loss:
+                best = fitted
+            if self.watch.stopped:
+                break
+        assert best is not None
+        if deciding.stop == n_members:
+            return best
+        chosen = Choices([best.network.encoding], [best.alpha], [best.weight_decay])
+        return best.joined(self.stack(slice(deciding.stop, None), chosen, self.watch.over(1.0)))
 
-        def on_epoch(training: StackedTraining) -> bool:
-            answers = [callback(progress_of(training)) for callback in self._callbacks]
-            self.stopped = any(answers)
-            late = self._max_time is not None and time.monotonic() - self._start > share * self._max_time
-            return self.stopped or late
+    def stack(self, which: slice, choices: Choices, on_epoch: Callable[[StackedTraining], bool]) -> Fitted:
+        """Train members × weight decays × α with one encoding as one stack, and keep the best of each member."""
+        (encoding,) = choices.encodings
+        pairs = list(itertools.product(choices.weight_decays, choices.alphas))
+        members, train = self.members, self.train.of(which)
+        seeds = members.seeds[which]
+        dtype = torch.float64 if train.x.dtype == np.float64 else torch.float32
+        network = StackedMixture(
+            seeds,
+            len(pairs),
+            train.x.shape[1],
+            members.n_outputs,
+            n_experts=members.n_experts,
+            hidden=members.hidden,
+            top_k=members.top_k,
+            encoding=encoding,
+            scaled=members.scaled,
+            dtype=dtype,
+        ).to(self.device)
+        settings = replace(self.settings, weight_decay=tuple(decay for decay, _ in pairs))
+        training = StackedTraining(
+            network,
+            torch.tensor([alpha for _, alpha in pairs], dtype=dtype, device=self.device).repeat(len(seeds), 1),
+            train.rows(len(seeds), self.device),
+            None if self.validation is None else self.validation.of(which).rows(len(seeds), self.device),
+            self.task,
+            seeds,
+            settings if self.validation is not None else replace(settings, patience=settings.epochs),
+        )
+        training.run(on_epoch)
+        losses = training.best_loss.mean(0)
+        best = int(losses.argmin()) if self.validation is not None else 0
+        decay, alpha = pairs[best]
+        by_alpha = {a: loss for (d, a), loss in zip(pairs, losses.tolist(), strict=True) if d == decay}
+        return Fitted(
+            network.select(members=slice(best, best + 1)).merged(),
+            alpha,
+            decay,
+            float(losses[best]),
+            None if self.validation is None else by_alpha,
+            {name: torch.stack(values)[..., best].cpu().numpy() for name, values in training.history.items()},
+        )
 
-        return on_epoch
 
-
-def fit_members(
-    members: Members,
-    task: str,
-    train: Part,
-    validation: Part | None,
-    encodings: Sequence[PiecewiseLinear | None],
-    alphas: Sequence[float],
-    settings: TrainingSettings,
-    device: str,
-    watch: Watch,
-) -> Fitted:
-    """Train with each encoding, and keep that with the lowest validation loss.
-
-    Without validation rows there is nothing to choose by: `encodings` and `alphas` must hold one value each, and all
-    epochs are run.
-    """
-    best: Fitted | None = None
-    for i, encoding in enumerate(encodings, 1):
-        ends = watch.over(i / len(encodings))
-        fitted = _fit_stack(members, task, train, validation, encoding, alphas, settings, device, ends)
-        if best is None or fitted.loss < best.loss:
-            best = fitted
-        if watch.stopped:
-            break
-    assert best is not None
-    return best
-
-
-def _fit_stack(
-    members: Members,
-    task: str,
-    train: Part,
-    validation: Part | None,
-    encoding: PiecewiseLinear | None,
-    alphas: Sequence[float],
-    settings: TrainingSettings,
-    device: str,
-    on_epoch: Callable[[StackedTraining], bool],
-) -> Fitted:
-    """Train members × α as one stack, and keep the α with the lowest mean validation loss."""
-    dtype = torch.float64 if train.x.dtype == np.float64 else torch.float32
-    network = StackedMixture(
-        members.seeds,
-        len(alphas),
-        train.x.shape[1],
-        members.n_outputs,
-        n_experts=members.n_experts,
-        hidden=members.hidden,
-        top_k=members.top_k,
-        encoding=encoding,
-        dtype=dtype,
-    ).to(device)
-    n = len(members.seeds)
-    training = StackedTraining(
-        network,
-        torch.tensor(list(alphas), dtype=dtype, device=device).repeat(n, 1),
-        train.rows(n, device),
-        None if validation is None else validation.rows(n, device),
-        task,
-        members.seeds,
-        settings if validation is not None else replace(settings, patience=settings.epochs),
+def _side_by_side(*curves: Floats) -> Floats:
+    """Curves ``(epochs, members)`` of different length as one array, with NaN past their ends."""
+    longest = max(map(len, curves))
+    return np.concatenate(
+        [np.pad(curve, ((0, longest - len(curve)), (0, 0)), constant_values=np.nan) for curve in curves], axis=1
     )
-    training.run(on_epoch)
-    losses = training.best_loss.mean(0)
-    best = int(losses.argmin()) if validation is not None else 0
-    return Fitted(
-        network.select(members=slice(best, best + 1)),
-        float(alphas[best]),
-        float(losses[best]),
-        dict(zip(alphas, losses.tolist(), strict=True)) if validation is not None else None,
-        {name: [float(v[:, best].nanmean()) for v in values] for name, values in training.history.items()},
-        training.epoch,
-    )
-
-
-def progress_of(training: StackedTraining) -> dict[str, float]:
-    """Epoch, and the last losses: means over the models that are still in training."""
-    last = {name: float(torch.nanmean(values[-1])) for name, values in training.history.items()}
-    return {"epoch": training.epoch, **last}

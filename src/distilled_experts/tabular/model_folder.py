@@ -24,7 +24,7 @@ from distilled_experts.files import clear_parts, is_part, read_small_text, repla
 
 __all__ = ["check_place", "read_model", "write_model"]
 
-FORMAT = 1
+FORMAT = 2
 _DESCRIPTION, _WEIGHTS = "model.json", "weights.safetensors"
 # Those of a model that takes the place of another, until the other's are gone.
 _NEXT_WEIGHTS = "weights.next.safetensors"

@@ -19,7 +19,10 @@ from torch.autograd.function import once_differentiable
 from distilled_experts.functional import combine, dense_gate, sparse_gate_mask
 from distilled_experts.tabular.encoding import PiecewiseLinear
 
-__all__ = ["StackedMixture", "StackedOutput"]
+__all__ = ["FIRST_WEIGHTS", "StackedMixture", "StackedOutput"]
+
+FIRST_WEIGHTS = ("hidden_weight", "gate_weight")
+"""Names of the weights that meet the features."""
 
 
 class StackedOutput(NamedTuple):
@@ -98,6 +101,8 @@ class StackedMixture(nn.Module):
         Features that a group really has where its rows are padded with zero columns; it scales the initial weights.
     encoding : PiecewiseLinear, optional
         What all models append to their rows; its features come on top of `n_features`.
+    scaled : bool
+        Whether every model has a scale for each feature, one at first, for all of its experts and its gate.
     dtype : torch.dtype
 
     Notes
@@ -119,6 +124,7 @@ class StackedMixture(nn.Module):
     output_bias: nn.Parameter
     gate_weight: nn.Parameter
     gate_bias: nn.Parameter
+    feature_scale: nn.Parameter | None
 
     def __init__(
         self,
@@ -132,6 +138,7 @@ class StackedMixture(nn.Module):
         top_k: int | None = None,
         fan_in: Sequence[int] | None = None,
         encoding: PiecewiseLinear | None = None,
+        scaled: bool = False,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
@@ -152,6 +159,8 @@ class StackedMixture(nn.Module):
 
         for name, shape in _model_shapes(E, H, D, C).items():
             setattr(self, name, draw(shape, [H] * len(seeds) if name.startswith("output") else fans))
+        ones = torch.ones(len(seeds), n_members, D, dtype=dtype)
+        self.register_parameter("feature_scale", nn.Parameter(ones) if scaled else None)
 
     @classmethod
     def from_weights(
@@ -168,12 +177,15 @@ class StackedMixture(nn.Module):
         C, dtype = weights["output_bias"].shape[-1], weights["hidden_weight"].dtype
         shapes = {name: tuple(w.shape) for name, w in weights.items()}
         # Before memory is taken: few small tensors could ask for a very large one.
-        if shapes != {name: (S, A, *shape) for name, shape in _model_shapes(E, H, D, C).items()}:
+        scaled = "feature_scale" in weights
+        expected = _model_shapes(E, H, D, C) | ({"feature_scale": (D,)} if scaled else {})
+        if shapes != {name: (S, A, *shape) for name, shape in expected.items()}:
             raise ValueError(f"weights: shapes {shapes} do not fit together")
         features = D - (0 if encoding is None else encoding.n_pieces)
         if encoding is not None and bool((encoding.source >= features).any()):
             raise ValueError(f"encoding: pieces of other features than the {features} that there are")
-        stack = cls([0] * S, A, features, C, n_experts=E, hidden=H, top_k=top_k, encoding=encoding, dtype=dtype)
+        options: dict[str, Any] = {"top_k": top_k, "encoding": encoding, "scaled": scaled, "dtype": dtype}
+        stack = cls([0] * S, A, features, C, n_experts=E, hidden=H, **options)
         with torch.no_grad():
             for name, p in stack.named_parameters():
                 p.copy_(weights[name])
@@ -196,11 +208,14 @@ class StackedMixture(nn.Module):
 
     def select(self, groups: slice = slice(None), members: slice = slice(None)) -> StackedMixture:
         """A smaller stack on the same memory, for evaluation: these groups and these of their members."""
-        part = copy.copy(self)
-        part._parameters = {
-            name: nn.Parameter(p.detach()[groups, members], requires_grad=False) for name, p in self.named_parameters()
-        }
-        return part
+        return self._with({name: p.detach()[groups, members] for name, p in self.named_parameters()})
+
+    def merged(self) -> StackedMixture:
+        """A copy without scales: the first layer's weights, and the gate's, have taken them up."""
+        weights = {name: p.detach().clone() for name, p in self.named_parameters() if name != "feature_scale"}
+        if self.feature_scale is not None:
+            weights |= {name: self._scaled(weights[name]).detach() for name in FIRST_WEIGHTS if name in weights}
+        return self._with(weights)
 
     def encode(self, x: Tensor) -> Tensor:
         """Rows ``(*, D)`` as the first layer sees them."""
@@ -210,16 +225,31 @@ class StackedMixture(nn.Module):
         """Experts and gate weights for rows ``(S, B, D)``."""
         x_SBD = self.encode(x_SBD)
         apply: Callable[..., Tensor] = _SharedInputExperts.apply
-        weights = (self.hidden_weight, self.hidden_bias, self.output_weight, self.output_bias)
+        weights = (self._scaled(self.hidden_weight), self.hidden_bias, self.output_weight, self.output_bias)
         experts = apply(x_SBD, *weights).permute(0, 1, 4, 2, 3)
         if self.n_experts == 1:
             return StackedOutput(experts, experts.new_ones(experts.shape[:4]), None)
         S, A, E, D = self.gate_weight.shape
-        scores = torch.baddbmm(self.gate_bias.view(S, -1, 1), self.gate_weight.view(S, -1, D), x_SBD.mT)
+        gate_weight = self._scaled(self.gate_weight)
+        scores = torch.baddbmm(self.gate_bias.view(S, -1, 1), gate_weight.view(S, -1, D), x_SBD.mT)
         scores_SABE = scores.view(S, A, E, -1).mT
         if self.top_k is None:
             return StackedOutput(experts, dense_gate(scores_SABE), None)
         return StackedOutput(experts, *sparse_gate_mask(scores_SABE, self.top_k))
+
+    def _scaled(self, weight: Tensor) -> Tensor:
+        """Weights ``(S, A, …, D)`` times the scales of their features."""
+        if self.feature_scale is None:
+            return weight
+        S, A, D = self.feature_scale.shape
+        return weight * self.feature_scale.view(S, A, *(1 for _ in weight.shape[3:]), D)
+
+    def _with(self, weights: Mapping[str, Tensor]) -> StackedMixture:
+        """A stack with other weights, for evaluation."""
+        part = copy.copy(self)
+        given = {name: nn.Parameter(w, requires_grad=False) for name, w in weights.items()}
+        part._parameters = {"feature_scale": None, **given}
+        return part
 
 
 def _model_shapes(E: int, H: int, D: int, C: int) -> dict[str, tuple[int, ...]]:

@@ -13,11 +13,7 @@ from distilled_experts.functional.options import check_distillation, refuse_kl
 
 __all__ = [
     "ALPHA_WORDS",
-    "AUTO_ALPHAS",
-    "AUTO_BINS",
     "DEFAULT_ALPHAS",
-    "MOST_ENCODED",
-    "SMALL_TABLE_ALPHA",
     "check_alpha",
     "check_distance",
     "check_gate",
@@ -26,43 +22,41 @@ __all__ = [
 
 # From no distillation to one as strong as the task loss.
 DEFAULT_ALPHAS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
-# Those of the estimators, which train many members with each.
-AUTO_ALPHAS = (0.0, 0.03, 0.3, 1.0)
-# Where no validation rows are there to choose by.
-SMALL_TABLE_ALPHA = 0.1
-
-# Pieces of a number with n_bins="auto", and features that all of them together give at most.
-AUTO_BINS, MOST_ENCODED = 16, 1024
 
 ALPHA_WORDS = "auto, a number ≥ 0, or a list of such numbers"
 
 
 def check_parameters(estimator: Any, task: str) -> None:
     """Raise an error for the first parameter of an estimator with a value that is not allowed."""
-    for name in ("n_experts", "hidden", "max_iter", "batch_size", "n_iter_no_change"):
+    for name in ("n_experts", "hidden", "batch_size", "n_iter_no_change"):
         check_whole(name, getattr(estimator, name))
-    if estimator.n_estimators != "auto":
-        check_whole("n_estimators", estimator.n_estimators)
-    if estimator.n_bins != "auto":
-        check_whole("n_bins", estimator.n_bins, least=0)
+    for name, least in {"n_estimators": 1, "max_iter": 1, "n_bins": 0}.items():
+        if getattr(estimator, name) != "auto":
+            check_whole(name, getattr(estimator, name), least=least)
     check_gate(estimator.gate, estimator.top_k, estimator.n_experts)
     check_distillation(estimator.distance, estimator.teacher, "uniform", 1.0)
     check_distance(estimator.distance, task)
     schedule_factor(estimator.alpha_schedule, 0.0)
     if estimator.max_time is not None:
         check_number("max_time", estimator.max_time, above=0)
-    if isinstance(estimator.alpha, str):
-        if estimator.alpha != "auto":
-            raise InvalidParameterError("alpha", estimator.alpha, ALPHA_WORDS)
-    else:
-        for value in estimator.alpha if isinstance(estimator.alpha, Iterable) else (estimator.alpha,):
-            check_alpha(value)
+    for name in ("alpha", "weight_decay"):
+        _check_strengths(name, getattr(estimator, name))
     check_number("learning_rate", estimator.learning_rate, above=0)
-    check_number("weight_decay", estimator.weight_decay, least=0)
     check_share("validation_fraction", estimator.validation_fraction)
-    if estimator.early_stopping not in (True, False, "auto"):
-        raise InvalidParameterError("early_stopping", estimator.early_stopping, "auto, True, False")
+    for name in ("early_stopping", "scale_features"):
+        if getattr(estimator, name) not in (True, False, "auto"):
+            raise InvalidParameterError(name, getattr(estimator, name), "auto, True, False")
     check_device(estimator.device)
+
+
+def _check_strengths(name: str, given: Any) -> None:
+    """Raise an error unless this is "auto", a strength, or several."""
+    if isinstance(given, str):
+        if given != "auto":
+            raise InvalidParameterError(name, given, ALPHA_WORDS)
+        return
+    for value in given if isinstance(given, Iterable) else (given,):
+        check_alpha(value, name)
 
 
 def check_gate(gate: object, top_k: Any, n_experts: int) -> None:
@@ -83,12 +77,12 @@ def check_distance(distance: str, task: str) -> None:
         refuse_kl(distance, "kl compares classes")
 
 
-def check_alpha(value: Any) -> float:
-    """`value` as a strength of distillation."""
+def check_alpha(value: Any, name: str = "alpha") -> float:
+    """`value` as a strength, of distillation if nothing else is named."""
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = math.nan
     if isinstance(value, bool) or not (math.isfinite(number) and number >= 0):
-        raise InvalidParameterError("alpha", value, ALPHA_WORDS)
+        raise InvalidParameterError(name, value, ALPHA_WORDS)
     return number

@@ -20,7 +20,7 @@ __all__ = ["describe", "restore"]
 Arrays = dict[str, NDArray[Any]]
 Model = TypeVar("Model")
 
-_FITTED = ("alpha_", "n_iter_", "history_", "n_features_in_")
+_FITTED = ("alpha_", "weight_decay_", "n_iter_", "history_", "n_features_in_")
 
 
 def describe(model: Any) -> tuple[dict[str, Any], Arrays]:
@@ -82,6 +82,8 @@ def _check_fits(model: Any) -> None:
         raise ValueError(f"features, outputs and experts {taken} of the network are not {given}")
     if network.hidden_weight.detach().numpy().dtype != columns.dtype:
         raise ValueError(f"a network in {network.hidden_weight.dtype} for features in {columns.dtype}")
+    if network.feature_scale is not None:
+        raise ValueError("scales of features stand beside the weights that should have taken them up")
     names = getattr(model, "feature_names_in_", None)
     if names is not None and list(names) != columns.feature_names_in:
         raise ValueError("names of columns differ")

@@ -52,15 +52,16 @@ class TrainingSettings:
     """How a stack is trained; the defaults are those of `mode compare`.
 
     Batches have about `batch_size` rows and are equally large. `patience` counts epochs without a
-    better validation loss. `warmup` is the share of all steps in which the learning rate rises linearly; it then falls
-    as a half cosine when `schedule` is "cosine". `alpha_schedule` is that of `functional.schedule_factor`.
+    better validation loss. `weight_decay` is one strength for all members of a group, or one for each. `warmup` is the
+    share of all steps in which the learning rate rises linearly; it then falls as a half cosine when `schedule` is
+    "cosine". `alpha_schedule` is that of `functional.schedule_factor`.
     """
 
     epochs: int = 200
     patience: int = 20
     batch_size: int = 128
     learning_rate: float = 3e-3
-    weight_decay: float = 0.0
+    weight_decay: float | tuple[float, ...] = 0.0
     schedule: str = "constant"
     warmup: float = 0.0
     distance: Distance = "mse"

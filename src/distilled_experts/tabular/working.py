@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distilled_experts.tabular.network import StackedMixture
+from distilled_experts.tabular.network import FIRST_WEIGHTS, StackedMixture
 
 __all__ = ["WorkingStack"]
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+# What matters among the features must stand out before weight decay has taken it for noise.
+_RATE_FACTORS = {"feature_scale": 20.0}
 
 
 class WorkingStack:
@@ -22,8 +24,12 @@ class WorkingStack:
     ----------
     network : StackedMixture
         Trained in place as long as no group has left.
-    learning_rate, weight_decay : float
-        Biases do not decay.
+    learning_rate : float
+        That of feature scales is 20 times as high.
+    weight_decay : float or sequence of float, length A
+        Of the weights that meet the features: those of hidden layer and gate. They shrink in every step by its product
+        with the learning rate; so Adam, whose steps have one size, keeps them below its inverse, and what gradients of
+        changing sign move stays far below.
     frozen : sequence of str
         Names of parameters that stay as they are.
 
@@ -34,23 +40,30 @@ class WorkingStack:
     """
 
     def __init__(
-        self, network: StackedMixture, learning_rate: float, weight_decay: float, frozen: Sequence[str] = ()
+        self,
+        network: StackedMixture,
+        learning_rate: float,
+        weight_decay: float | Sequence[float],
+        frozen: Sequence[str] = (),
     ) -> None:
         self.network = network
         self.frozen = frozenset(frozen)
         self.groups = torch.arange(network.stack_shape[0], device=network.hidden_weight.device)
-        self._rate, self._decay = learning_rate, weight_decay
+        decays = [weight_decay] * network.stack_shape[1] if isinstance(weight_decay, float | int) else weight_decay
+        self._rate, self._decay = learning_rate, network.hidden_weight.new_tensor(decays)
         self.optimizer = self._make_optimizer()
 
     def set_learning_rate(self, rate: float) -> None:
         """Take another learning rate for the next step."""
+        self._rate = rate
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["factor"]
 
     def step(self, loss: Tensor) -> None:
         """Follow the gradient of a loss."""
         self.optimizer.zero_grad()
         loss.backward()
+        self._shrink()
         self.optimizer.step()
 
     def keep(self, kept: Tensor) -> None:
@@ -76,13 +89,26 @@ class WorkingStack:
         self.network = StackedMixture.from_weights(weights, top_k=network.top_k, encoding=network.encoding).to(device)
         self.optimizer = self._make_optimizer()
 
-    def _make_optimizer(self) -> torch.optim.AdamW:
+    @torch.no_grad()
+    def _shrink(self) -> None:
+        """Decay as in AdamW, which takes one strength for all members."""
+        if not bool(self._decay.any()):
+            return
+        for name, p in self._trained():
+            if name in FIRST_WEIGHTS:
+                p.mul_((1 - self._rate * self._decay).view(-1, *(1 for _ in p.shape[2:])))
+
+    def _make_optimizer(self) -> torch.optim.Adam:
         for name, p in self.network.named_parameters():
             p.requires_grad_(name not in self.frozen)
-        named = self._trained()
-        decayed: dict[str, Any] = {"params": [p for name, p in named if name.endswith("weight")]}
-        kept: dict[str, Any] = {"params": [p for name, p in named if name.endswith("bias")], "weight_decay": 0.0}
-        return torch.optim.AdamW([decayed, kept], lr=self._rate, weight_decay=self._decay, fused=True)
+        by_factor: dict[float, list[nn.Parameter]] = {}
+        for name, p in self._trained():
+            by_factor.setdefault(_RATE_FACTORS.get(name, 1.0), []).append(p)
+        groups: list[dict[str, Any]] = [
+            {"params": parameters, "lr": self._rate * factor, "factor": factor}
+            for factor, parameters in by_factor.items()
+        ]
+        return torch.optim.Adam(groups, fused=True)
 
     def _trained(self) -> list[tuple[str, nn.Parameter]]:
         return [(name, p) for name, p in self.network.named_parameters() if name not in self.frozen]
