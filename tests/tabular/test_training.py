@@ -126,6 +126,13 @@ def test_losses_and_weights_are_those_of_a_plain_loop(task, top_k, weighted, sca
             assert (model.scale - 1).abs().max() > 0.1
 
 
+def test_decay_ends_at_zero_however_high_the_rate():
+    training = make_training(scaled=True, weight_decay=(0.0, 10.0, 1e6), learning_rate=0.5, epochs=5)
+    training.run()
+    # What is left of the weights is the last step alone: with Adam at most (1 − β₁) / √(1 − β₂), about 3.2 rates.
+    assert training.working.network.hidden_weight[:, 2].abs().max() < 3.2 * 0.5
+
+
 def test_a_models_result_does_not_depend_on_its_neighbours():
     whole = make_training(epochs=30, patience=2, learning_rate=0.05)
     whole.run()

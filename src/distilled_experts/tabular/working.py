@@ -91,12 +91,13 @@ class WorkingStack:
 
     @torch.no_grad()
     def _shrink(self) -> None:
-        """Decay as in AdamW, which takes one strength for all members."""
+        """Decay as in AdamW, which takes one strength for all members, but never beyond zero."""
         if not bool(self._decay.any()):
             return
+        kept = (1 - self._rate * self._decay).clamp(min=0)
         for name, p in self._trained():
             if name in FIRST_WEIGHTS:
-                p.mul_((1 - self._rate * self._decay).view(-1, *(1 for _ in p.shape[2:])))
+                p.mul_(kept.view(-1, *(1 for _ in p.shape[2:])))
 
     def _make_optimizer(self) -> torch.optim.Adam:
         for name, p in self.network.named_parameters():
