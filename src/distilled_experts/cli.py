@@ -83,8 +83,14 @@ _MODEL = _options(
     click.option("--hidden", type=int, default=64, show_default=True, help="Hidden units of each expert."),
     _choice("--distance", "mse", "relative", "kl", "cosine", default="mse", text="Between expert and teacher."),
     _choice("--teacher", "mean", "gate", "peers", "leave_one_out", default="mean", text="What experts learn from."),
-    click.option("--epochs", type=int, help="Epochs at most; default 200, of images 20."),
-    click.option("--patience", type=int, help="Epochs without a better validation loss that end a model; default 20."),
+    click.option(
+        "--epochs", type=int, help="Epochs at most; default 200, of images 20, of `mode fit` 40 to 200 by the rows."
+    ),
+    click.option(
+        "--patience",
+        type=int,
+        help="Epochs without a better validation loss that end a model; default 20, of `mode fit` 30.",
+    ),
     click.option("--lr", type=float, help="Learning rate of Adam; default 0.003."),
     click.option("--batch-size", type=int, help="Rows in a step, about; default 128."),
     click.option("--device", default="cpu", show_default=True, help="cpu, or an accelerator that torch finds."),

@@ -34,6 +34,17 @@ def test_given_validation_rows_are_the_ones_that_choose():
     assert held == pytest.approx(model.alpha_path_[model.alpha_], rel=1e-4)
 
 
+def test_an_array_of_strengths_is_a_list_of_them(tmp_path):
+    X, y = load_breast_cancer(return_X_y=True)
+    options = {**FAST, "max_iter": 3, "early_stopping": True, "n_estimators": 1, "n_bins": 0}
+    arrays = MoDEClassifier(**options, alpha=np.array([0.0, 0.5]), weight_decay=np.array([1.0, 4.0])).fit(X, y)
+    lists = MoDEClassifier(**options, alpha=[0.0, 0.5], weight_decay=[1.0, 4.0]).fit(X, y)
+    assert arrays.alpha_path_ == lists.alpha_path_
+    assert arrays.weight_decay_ in (1.0, 4.0)
+    arrays.save(tmp_path / "model")
+    assert MoDEClassifier.load(tmp_path / "model").get_params() == lists.get_params()
+
+
 def test_held_out_rows_choose_the_encoding():
     rng = np.random.default_rng(0)
     X = rng.uniform(-1, 1, size=(400, 2))

@@ -239,6 +239,8 @@ def test_patience_ends_training_early():
         ("alpha", -1),
         ("alpha", "much"),
         ("alpha", [0.1, float("nan")]),
+        ("alpha", []),
+        ("weight_decay", []),
         ("distance", "l1"),
         ("teacher", "none"),
         ("learning_rate", 0),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -83,10 +83,10 @@ def settings_of(estimator: Any, n_rows: int, *, whole: bool) -> TrainingSettings
     )
 
 
-def _values(given: str | float | Sequence[float], automatic: tuple[float, ...]) -> tuple[float, ...]:
+def _values(given: str | float | Iterable[float], automatic: tuple[float, ...]) -> tuple[float, ...]:
     if isinstance(given, str):
         return automatic
-    return tuple(map(float, given)) if isinstance(given, Sequence) else (float(given),)
+    return tuple(map(float, given)) if isinstance(given, Iterable) else (float(given),)
 
 
 def _encodings(estimator: Any, train: Part, numeric: NDArray[np.intp], *, judged: bool) -> list[PiecewiseLinear | None]:

@@ -55,7 +55,10 @@ def _check_strengths(name: str, given: Any) -> None:
         if given != "auto":
             raise InvalidParameterError(name, given, ALPHA_WORDS)
         return
-    for value in given if isinstance(given, Iterable) else (given,):
+    values = list(given) if isinstance(given, Iterable) else [given]
+    if not values:
+        raise InvalidParameterError(name, given, ALPHA_WORDS)
+    for value in values:
         check_alpha(value, name)
 
 

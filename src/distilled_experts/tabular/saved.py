@@ -28,11 +28,12 @@ def describe(model: Any) -> tuple[dict[str, Any], Arrays]:
     states = {"preprocessor": model.preprocessor_.to_state(), "target": model.target_.to_state()}
     arrays = {f"{part}.{name}": array for part, (_, parts) in states.items() for name, array in parts.items()}
     arrays |= {f"network.{name}": p.detach().cpu().numpy() for name, p in model.network_.state_dict().items()}
+    parameters = {n: v.tolist() if isinstance(v, np.ndarray) else v for n, v in model.get_params().items()}
     seed = model.random_state if isinstance(model.random_state, int) else None
     description = {
         "class": type(model).__name__,
         "version": __version__,
-        "parameters": {**model.get_params(), "random_state": seed, "callbacks": None},
+        "parameters": {**parameters, "random_state": seed, "callbacks": None},
         "fitted": {name: getattr(model, name) for name in _FITTED},
         "alpha_path": None if model.alpha_path_ is None else list(model.alpha_path_.items()),
         "feature_names": list(getattr(model, "feature_names_in_", [])) or None,

@@ -18,7 +18,7 @@ _RATE_FACTORS = {"feature_scale": 20.0}
 
 
 class WorkingStack:
-    """Network and AdamW of the groups in training; groups can leave, the others go on as if nothing had happened.
+    """Network and Adam of the groups in training; groups can leave, the others go on as if nothing had happened.
 
     Parameters
     ----------
@@ -51,6 +51,7 @@ class WorkingStack:
         self.groups = torch.arange(network.stack_shape[0], device=network.hidden_weight.device)
         decays = [weight_decay] * network.stack_shape[1] if isinstance(weight_decay, float | int) else weight_decay
         self._rate, self._decay = learning_rate, network.hidden_weight.new_tensor(decays)
+        self._decays = any(decays)
         self.optimizer = self._make_optimizer()
 
     def set_learning_rate(self, rate: float) -> None:
@@ -92,7 +93,7 @@ class WorkingStack:
     @torch.no_grad()
     def _shrink(self) -> None:
         """Decay as in AdamW, which takes one strength for all members, but never beyond zero."""
-        if not bool(self._decay.any()):
+        if not self._decays:
             return
         kept = (1 - self._rate * self._decay).clamp(min=0)
         for name, p in self._trained():
