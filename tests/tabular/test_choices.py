@@ -9,6 +9,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 
 from distilled_experts import MoDEClassifier
+from distilled_experts.errors import TrainingError
 
 FAST = {"max_iter": 15, "hidden": 8, "learning_rate": 0.02, "random_state": 0}
 
@@ -81,6 +82,27 @@ def test_members_that_decide_nothing_are_made_with_what_the_others_chose():
     told = MoDEClassifier(**options, **chosen, n_estimators=4).fit(X, y)
     np.testing.assert_allclose(model.predict_proba(X), told.predict_proba(X), atol=1e-5)
     assert np.isfinite(list(model.history_.values())).all()
+
+
+def test_what_has_no_finite_loss_is_not_chosen():
+    X, y = load_breast_cancer(return_X_y=True)
+    model = MoDEClassifier(**FAST, alpha=[1e300, 0.0], early_stopping=True).fit(X, y)
+    assert model.alpha_ == 0.0
+    assert set(model.alpha_path_) == {0.0}
+    with pytest.raises(TrainingError, match="not finite in epoch 1 "):
+        MoDEClassifier(**FAST, alpha=1e300, early_stopping=True).fit(X, y)
+
+
+def test_a_fit_that_diverges_keeps_its_best_weights_and_says_so(tmp_path):
+    X, y = load_breast_cancer(return_X_y=True)
+    options = {"max_iter": 60, "hidden": 8, "n_estimators": 3, "random_state": 0, "alpha": [0.0, 0.1]}
+    with pytest.warns(UserWarning, match=r"the loss of \d of 3 mixtures was not finite from epoch \d+ on"):
+        model = MoDEClassifier(**options, learning_rate=3e4, weight_decay=0.0).fit(X, y)
+    assert model.score(X, y) > 0.8
+    assert len(model.history_["train_loss"]) == model.n_iter_ < 60
+    assert np.isfinite(list(model.history_.values())).all()
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(MoDEClassifier.load(tmp_path / "model").predict_proba(X), model.predict_proba(X))
 
 
 def test_weights_are_rows_also_where_rows_are_held_out():

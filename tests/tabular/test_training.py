@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -212,11 +213,33 @@ def test_distillation_draws_experts_together():
 
 def test_one_diverging_model_leaves_the_others_alone():
     training = make_training(alphas=(0.0, 0.1, float("inf")))
-    with pytest.raises(TrainingError, match="not finite"):
+    with pytest.raises(TrainingError, match=r"not finite in epoch 1 \(steps 1 to 3\); a smaller learning rate or α"):
         training.run()
     sound = make_training(alphas=(0.0, 0.1))
     sound.run()
     torch.testing.assert_close(training.best_loss[:, :2], sound.best_loss)
+    either = make_training(alphas=(0.0, 0.1, float("inf")))
+    either.alternatives = True
+    either.run()
+    torch.testing.assert_close(either.best_loss[:, :2], sound.best_loss)
+
+
+def test_a_model_that_diverges_ends_with_its_best_weights_and_the_others_go_on():
+    def poison(t: StackedTraining) -> None:
+        if t.epoch == 3:
+            with torch.no_grad():
+                t.working.network.hidden_weight[1, 2] = math.nan
+
+    poisoned, sound = make_training(epochs=6), make_training(epochs=6)
+    poisoned.run(poison)
+    sound.run()
+    assert poisoned.diverged[1, 2] == 4
+    assert poisoned.diverged.count_nonzero() == 1
+    assert 0 < poisoned.best_epoch[1, 2] <= 3
+    for a, b in zip(poisoned.network.parameters(), sound.network.parameters(), strict=True):
+        assert a.isfinite().all()
+        assert torch.equal(a[0], b[0])
+        assert torch.equal(a[1, :2], b[1, :2])
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])

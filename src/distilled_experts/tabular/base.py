@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -111,6 +112,13 @@ class MoDEEstimator(BaseEstimator):
         ------
         ValueError
             When a parameter or the data cannot be used.
+        TrainingError
+            When no choice ever had a finite loss.
+
+        Warns
+        -----
+        UserWarning
+            When losses stopped being finite; the best weights before are kept.
         """
         check_parameters(self, self._task)
         if y is None:
@@ -263,6 +271,14 @@ class MoDEEstimator(BaseEstimator):
         return min(2, self.n_experts) if self.top_k is None else self.top_k
 
     def _keep(self, fitted: Fitted) -> None:
+        if fitted.diverged.any():
+            where = np.flatnonzero(fitted.diverged)
+            warnings.warn(
+                f"the loss of {len(where)} of {len(fitted.diverged)} mixtures was not finite from epoch "
+                f"{int(fitted.diverged[where].min())} on; the best weights before it are kept; "
+                "a smaller learning_rate or alpha may help",
+                stacklevel=3,
+            )
         self.network_ = fitted.network
         self.alpha_ = fitted.alpha
         self.weight_decay_ = fitted.weight_decay

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from distilled_experts.tabular.encoding import PiecewiseLinear
 from distilled_experts.tabular.network import StackedMixture
@@ -85,9 +87,10 @@ class Choices:
 class Fitted:
     """A stack of one mixture a member, all made with the same choice, and how it came about.
 
-    `curves` has losses by epoch and member ``(epochs, S)``, NaN after a member's training.
+    `curves` has losses by epoch and member ``(epochs, S)``, NaN after a member's training. `diverged` has the epochs
+    ``(S,)`` in which the loss of a member was no longer finite, 0 where it always was.
     `loss` is the mean validation loss of the members that decided, and `path` has it for every α, with the encoding and
-    the weight decay that were chosen; without validation rows the last training loss, and None.
+    the weight decay that were chosen and a finite loss; without validation rows the last training loss, and None.
     """
 
     network: StackedMixture
@@ -96,6 +99,7 @@ class Fitted:
     loss: float
     path: dict[float, float] | None
     curves: dict[str, Floats]
+    diverged: Floats
 
     @property
     def epochs(self) -> int:
@@ -114,7 +118,8 @@ class Fitted:
         network = self.network
         joined = StackedMixture.from_weights(weights, top_k=network.top_k, encoding=network.encoding)
         curves = {name: _side_by_side(curve, others.curves[name]) for name, curve in self.curves.items()}
-        return replace(self, network=joined.to(network.hidden_weight.device), curves=curves)
+        diverged = np.concatenate([self.diverged, others.diverged])
+        return replace(self, network=joined.to(network.hidden_weight.device), curves=curves, diverged=diverged)
 
 
 @dataclass(frozen=True)
@@ -181,20 +186,31 @@ class MemberFit:
             self.task,
             seeds,
             settings if self.validation is not None else replace(settings, patience=settings.epochs),
+            alternatives=self.validation is not None,
         )
         training.run(on_epoch)
         losses = training.best_loss.mean(0)
         best = int(losses.argmin()) if self.validation is not None else 0
         decay, alpha = pairs[best]
-        by_alpha = {a: loss for (d, a), loss in zip(pairs, losses.tolist(), strict=True) if d == decay}
+        by_alpha = {
+            a: loss for (d, a), loss in zip(pairs, losses.tolist(), strict=True) if d == decay and math.isfinite(loss)
+        }
         return Fitted(
             network.select(members=slice(best, best + 1)).merged(),
             alpha,
             decay,
             float(losses[best]),
             None if self.validation is None else by_alpha,
-            {name: torch.stack(values)[..., best].cpu().numpy() for name, values in training.history.items()},
+            _finite_curves({name: torch.stack(values)[..., best] for name, values in training.history.items()}),
+            training.diverged[:, best].cpu().numpy(),
         )
+
+
+def _finite_curves(curves: dict[str, Tensor]) -> dict[str, Floats]:
+    """Curves ``(epochs, members)`` with NaN for what is not finite, up to the last epoch in which all have values."""
+    found = {name: curve.cpu().numpy() for name, curve in curves.items()}
+    last = min(int(np.isfinite(curve).any(1).nonzero()[0].max(initial=0)) for curve in found.values())
+    return {name: np.where(np.isfinite(curve), curve, np.nan)[: last + 1] for name, curve in found.items()}
 
 
 def _side_by_side(*curves: Floats) -> Floats:

@@ -24,6 +24,9 @@ __all__ = ["ExtraLoss", "Rows", "StackedTraining", "TrainingSettings"]
 
 ExtraLoss = Callable[[StackedOutput], Tensor]
 
+# What is kept of every model, beside its best weights.
+_BY_MODEL = ("best_loss", "best_epoch", "diverged")
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -90,6 +93,9 @@ class StackedTraining:
     extra_loss : callable, optional
         From what the models in training compute for a batch to a loss of each, ``(groups, A)``, which is added to
         theirs.
+    alternatives : bool
+        The members of a group are candidates, of which one will be taken: it is no error when some never have a finite
+        loss.
 
     Attributes
     ----------
@@ -98,6 +104,8 @@ class StackedTraining:
     best_loss, best_epoch : Tensor, shape (S, A)
         Lowest validation loss so far, and the epoch (from 1) that reached it. Without validation rows: the
         training loss of the last epoch.
+    diverged : Tensor, shape (S, A)
+        The first epoch with a loss that was not finite, 0 where there was none. There the training of a model ends.
     history : dict of str to list of Tensor, each (S, A)
         ``train_loss`` (task loss alone), ``distillation_loss`` and ``validation_loss``, one entry an epoch; NaN once a
         model's group has left the training.
@@ -112,6 +120,7 @@ class StackedTraining:
     settings: TrainingSettings = field(default_factory=TrainingSettings)
     frozen: Sequence[str] = ()
     extra_loss: ExtraLoss | None = None
+    alternatives: bool = False
 
     def __post_init__(self) -> None:
         settings = self.settings
@@ -119,7 +128,7 @@ class StackedTraining:
         self.epoch = 0
         self.history: dict[str, list[Tensor]] = {name: [] for name in measured}
         self.best_loss = torch.full_like(self.alpha, math.inf)
-        self.best_epoch = torch.zeros_like(self.alpha)
+        self.best_epoch, self.diverged = torch.zeros_like(self.alpha), torch.zeros_like(self.alpha)
         self.best = weights_of(self.network)
         self.alpha_factor = 1.0
         self.working = WorkingStack(self.network, settings.learning_rate, settings.weight_decay, self.frozen)
@@ -128,7 +137,7 @@ class StackedTraining:
 
     @property
     def finished(self) -> bool:
-        """True when the last epoch is done or every model has run out of patience."""
+        """True when the last epoch is done or every model has run out of patience, or diverged."""
         return self.epoch >= self.settings.epochs or not bool(self._patient().any())
 
     def run(self, on_epoch: Callable[[StackedTraining], bool | None] | None = None) -> None:
@@ -142,7 +151,8 @@ class StackedTraining:
         Raises
         ------
         TrainingError
-            When a model never had a finite validation loss, or without validation rows none at the end.
+            When a model never had a finite validation loss, or without validation rows none at the end. Of
+            alternatives, when none had one in all groups.
         """
         while not self.finished:
             self.run_epoch()
@@ -163,12 +173,15 @@ class StackedTraining:
             task_loss, distillation_loss = self.step(rows)
             task_sum, distillation_sum = task_sum + task_loss, distillation_sum + distillation_loss
         self.epoch += 1
-        self.history["train_loss"].append(self._in_full(task_sum / self.n_batches))
-        self.history["distillation_loss"].append(self._in_full(distillation_sum / self.n_batches))
+        losses = {"train_loss": task_sum / self.n_batches, "distillation_loss": distillation_sum / self.n_batches}
+        if self.validation is not None:
+            losses["validation_loss"] = self.validation_loss(self.validation)
+        for name, values in losses.items():
+            self.history[name].append(self._in_full(values))
+            self._note_divergence(values)
         if self.validation is None:
             self.best_loss, self.best_epoch = self.history["train_loss"][-1], self.best_epoch + 1
         else:
-            self.history["validation_loss"].append(self._in_full(self.validation_loss(self.validation)))
             self._keep_best()
             self._let_go()
 
@@ -215,7 +228,7 @@ class StackedTraining:
         """Everything that a later `restore` needs to go on bit for bit."""
         state = {f"best.{name}": weights for name, weights in self.best.items()}
         state |= {f"working.{key}": value for key, value in self.working.state().items()}
-        state |= {"best_loss": self.best_loss, "best_epoch": self.best_epoch, "epoch": torch.tensor(self.epoch)}
+        state |= {name: getattr(self, name) for name in _BY_MODEL} | {"epoch": torch.tensor(self.epoch)}
         return state | {f"history.{key}": torch.stack(values) for key, values in self.history.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
@@ -224,7 +237,8 @@ class StackedTraining:
         self.best = {name: state[f"best.{name}"].clone() for name in self.best}
         prefix = "working."
         self.working.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-        self.best_loss, self.best_epoch = state["best_loss"].clone(), state["best_epoch"].clone()
+        for name in _BY_MODEL:
+            setattr(self, name, state[name].clone())
         self.epoch = int(state["epoch"])
         self.history = {key: list(state[f"history.{key}"].clone()) for key in self.history}
 
@@ -251,8 +265,12 @@ class StackedTraining:
         full[self.working.groups] = values
         return full
 
+    def _note_divergence(self, losses: Tensor) -> None:
+        groups, known = self.working.groups, self.diverged[self.working.groups]
+        self.diverged[groups] = known.where((known > 0) | losses.isfinite(), float(self.epoch))
+
     def _patient(self) -> Tensor:
-        return self.epoch - self.best_epoch <= self.settings.patience
+        return (self.epoch - self.best_epoch <= self.settings.patience) & (self.diverged == 0)
 
     def _keep_best(self) -> None:
         loss = self.history["validation_loss"][-1]
@@ -270,8 +288,13 @@ class StackedTraining:
 
     @torch.no_grad()
     def _finish(self) -> None:
-        if not bool(torch.isfinite(self.best_loss).all()):
-            raise TrainingError(f"the loss was not finite (epoch {self.epoch}); a smaller learning rate or α may help")
+        finite = self.best_loss.isfinite()
+        if not bool(finite.all(0).any() if self.alternatives else finite.all()):
+            epoch = int(self.diverged[self.diverged > 0].min()) if bool(self.diverged.any()) else self.epoch
+            steps = f"steps {(epoch - 1) * self.n_batches + 1} to {epoch * self.n_batches}"
+            raise TrainingError(
+                f"the loss was not finite in epoch {epoch} ({steps}); a smaller learning rate or α may help"
+            )
         weights = weights_of(self.working.network) if self.validation is None else self.best
         for name, p in self.network.named_parameters():
             p.copy_(weights[name])
