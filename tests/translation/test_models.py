@@ -35,6 +35,16 @@ def test_arms_of_a_seed_begin_with_the_same_weights(settings: ModelSettings) -> 
     assert all(torch.equal(plain[name], dense[name]) for name in shared if plain[name].shape == dense[name].shape)
 
 
+@pytest.mark.parametrize("settings", [ModelSettings(), ModelSettings(model="nllb-moe")])
+def test_feed_forwards_of_all_arms_start_at_the_scale_of_their_inputs(settings: ModelSettings) -> None:
+    for form in (settings, dense_settings(settings)):
+        weights = dict(build_model(form, 50, seed=0).named_parameters())
+        maps = [p for n, p in weights.items() if n.endswith(("fc1.weight", "fc2.weight", "up_proj", "down_proj"))]
+        assert maps
+        for weight in maps:
+            assert weight.detach().abs().max().item() == pytest.approx(weight.shape[-1] ** -0.5, rel=1e-3)
+
+
 @pytest.mark.parametrize("settings", [SMALL, NLLB, ModelSettings(n_experts=8, hidden=64)])
 def test_the_dense_network_is_as_large(settings: ModelSettings) -> None:
     sizes = [n_parameters(build_model(one, 500, seed=0)) for one in (settings, dense_settings(settings))]

@@ -21,6 +21,18 @@ Y = np.array([0, 1, 2, 0, 1])
 SETTINGS = ModelSettings("vit", (8, 8, 1), 3, n_experts=3, top_k=2, hidden=5, balance=0.0)
 
 
+def test_feed_forwards_that_mixtures_would_replace_start_as_experts_do():
+    mixture, dense = (
+        dict(build_model(ModelSettings("vit", (8, 8, 1), 3, n_experts=n, hidden=64 * n), seed=0).named_parameters())
+        for n in (2, 1)
+    )
+    experts = [p for n, p in mixture.items() if n.endswith(("up_proj", "down_proj"))]
+    replaced = [dense[f"vit.layers.{i}.mlp.{name}.weight"] for i in (0, 2) for name in ("fc1", "fc2")]
+    assert len(experts) == len(replaced)
+    for weight in (*experts, *replaced):
+        assert weight.detach().abs().max().item() == pytest.approx(weight.shape[-1] ** -0.5, rel=1e-3)
+
+
 def test_an_expert_alone_is_the_model_in_which_all_experts_are_that_one():
     model = build_model(SETTINGS, seed=0).double().eval()
     found = PatchMixtures(model, narrow_vision=False).members_on(X, Y)

@@ -17,6 +17,7 @@ from transformers import (
 from distilled_experts.errors import InvalidParameterError
 from distilled_experts.functional import Distance, Teacher
 from distilled_experts.transformers import attach, swap
+from distilled_experts.transformers.initialisation import draw_feed_forwards
 from distilled_experts.transformers.layer_numbers import LayerNumbers
 from distilled_experts.transformers.random_state import seeded
 from distilled_experts.transformers.sizes import matching_width, n_parameters
@@ -110,6 +111,8 @@ def build_model(settings: ModelSettings, vocabulary: int, *, seed: int, alpha: f
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     same = {name: value for name, value in common.items() if value.shape == shapes.get(name)}
     model.load_state_dict(same, strict=False)
+    with seeded(seed):
+        draw_feed_forwards(model)
     if settings.n_experts > 1 and alpha:
         attach(model, alpha, layers=settings.distilled, distance=settings.distance, teacher=settings.teacher)
     return model

@@ -13,6 +13,7 @@ from distilled_experts.errors import DataError, InvalidParameterError
 from distilled_experts.functional import Distance, Teacher
 from distilled_experts.layers import MixtureOfExperts
 from distilled_experts.transformers import attach, swap
+from distilled_experts.transformers.initialisation import draw_feed_forwards
 from distilled_experts.transformers.random_state import seeded
 from distilled_experts.transformers.sizes import matching_width, n_parameters
 from distilled_experts.vision.convolution import convolution_mixture
@@ -139,11 +140,13 @@ def _vit(s: ModelSettings, alpha: float) -> nn.Module:
     )
     config.num_labels = s.n_classes
     model = ViTForImageClassification(config)
-    if s.n_experts == 1:
-        return model
-    top_k = s.n_experts if s.top_k is None else s.top_k
     # Not in the last layer, of which the classifier reads one token alone.
     every_second = range(0, _VIT_LAYERS - 1, 2)
+    if s.n_experts == 1:
+        for i in every_second:
+            draw_feed_forwards(model.get_submodule(f"vit.layers.{i}"))
+        return model
+    top_k = s.n_experts if s.top_k is None else s.top_k
     swap(model, layers=every_second, n_experts=s.n_experts, top_k=top_k, init="fresh", balance=s.balance)
     if alpha:
         attach(model, alpha, layers="all", distance=s.distance, teacher=s.teacher)
