@@ -42,6 +42,9 @@ def compare(pair: str, alpha: str, data_dir: str, runs: Path, jobs: int) -> None
     subprocess.run([*command, *options, "--out", str(folder), "--continue", "--quiet"], check=True, env=environment)
     RESULTS.mkdir(parents=True, exist_ok=True)
     result = json.loads((folder / "result.json").read_text())
+    # The command's own clock knows its last start alone.
+    models = (folder / "metrics.jsonl").read_text().splitlines()
+    result["seconds"] = sum(json.loads(model)["seconds"] for model in models)
     # The place of the run folder is this machine's.
     record.write_text(json.dumps({name: value for name, value in result.items() if name != "run"}, indent=1) + "\n")
 
