@@ -113,12 +113,12 @@ class MoDEEstimator(BaseEstimator):
         ValueError
             When a parameter or the data cannot be used.
         TrainingError
-            When no choice ever had a finite loss.
+            When no choice ever had a finite loss, or where no rows are held out the loss stopped being finite.
 
         Warns
         -----
         UserWarning
-            When losses stopped being finite; the best weights before are kept.
+            When losses stopped being finite, and held-out rows say which weights before were the best.
         """
         check_parameters(self, self._task)
         if y is None:
