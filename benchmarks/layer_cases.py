@@ -5,6 +5,7 @@ Legend: T tokens, E experts, k active, d width of the model, h hidden units.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -45,15 +46,15 @@ class Sparse:
     def floor(self, training: bool = True) -> Step[Tensor]:
         """One set of products for each expert that has rows, the rows divided evenly."""
         n_rows, d, h = self.tokens * self.top_k, self.width, self.hidden
-        busy = min(self.experts, n_rows)
-        n = n_rows // busy
+        n = max(1, n_rows // self.experts)
         up, down, of_up, of_down = (
-            torch.randn(busy, *shape).to(self.dtype) for shape in ((2 * h, d), (d, h), (2 * h, d), (d, h))
+            torch.randn(self.experts, *shape).to(self.dtype) for shape in ((2 * h, d), (d, h), (2 * h, d), (d, h))
         )
         rows, wide, hidden, of_hidden, out = (torch.randn(n, size).to(self.dtype) for size in (d, 2 * h, h, h, d))
+        visited = itertools.cycle(self.visited())
 
         def step(_: Tensor) -> None:
-            for e in range(busy):
+            for e in next(visited):
                 torch.mm(rows, up[e].t(), out=wide)
                 torch.mm(hidden, down[e].t(), out=out)
                 if training:
@@ -63,6 +64,19 @@ class Sparse:
                     torch.mm(wide, up[e], out=rows)
 
         return step
+
+    @torch.no_grad()
+    def visited(self, steps: int = 1009) -> list[list[int]]:
+        """The experts that have rows, step by step.
+
+        Few tokens visit few experts, others in every step: how many of their weights are in the cache depends on which.
+        They are those that the layer's own gate chooses for other tokens.
+        """
+        if self.tokens * self.top_k >= self.experts:
+            return [list(range(self.experts))]
+        tokens = torch.randn(steps, self.tokens, self.width, generator=seeded(2)).to(self.dtype)
+        indices = self.layer().gate(tokens.flatten(0, 1)).indices
+        return [sorted(set(chosen)) for chosen in indices.view(steps, -1).tolist()]
 
     def fresh(self) -> Callable[[], Tensor]:
         generator = seeded(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -18,11 +18,11 @@ Quartiles = dict[str, float]
 Found = list[dict]
 
 
-def seconds_of(step: Step[Input], given: Input, repeats: int) -> float:
-    """Seconds of so many steps; with one thread those of the processor, which other programs disturb least."""
+def seconds_of(step: Step[Input], inputs: Sequence[Input]) -> float:
+    """Seconds of a step on each input; with one thread those of the processor, which other programs disturb least."""
     clock = time.process_time if torch.get_num_threads() == 1 and not torch.cuda.is_available() else wall
     start = clock()
-    for _ in range(repeats):
+    for given in inputs:
         step(given)
     return clock() - start
 
@@ -36,14 +36,14 @@ def wall() -> float:
 def ratios(
     base: Step[Input], candidates: Mapping[str, Step[Input]], fresh: Callable[[], Input], rounds: int, repeats: int = 1
 ) -> dict[str, Quartiles]:
-    """Quartiles of candidate / base, each round with new input; the first round warms up."""
+    """Quartiles of candidate / base, each step of a round with new input; the first round warms up."""
     found: dict[str, list[float]] = {name: [] for name in candidates}
     for i in range(rounds + 1):
-        given = fresh()
-        before = seconds_of(base, given, repeats)
+        inputs = [fresh() for _ in range(repeats)]
+        before = seconds_of(base, inputs)
         for name, step in candidates.items():
-            taken = seconds_of(step, given, repeats)
-            after = seconds_of(base, given, repeats)
+            taken = seconds_of(step, inputs)
+            after = seconds_of(base, inputs)
             if i:
                 found[name].append(2 * taken / (before + after))
             before = after

@@ -14,7 +14,13 @@ from torch import Tensor
 from distilled_experts.layers import MixtureOfExperts
 from distilled_experts.layers.activations import ACTIVATIONS, Activation
 from distilled_experts.layers.grouped_products import backward_grouped, can_be_grouped, forward_grouped
-from distilled_experts.layers.products import Maps, Needs, backward_one_by_one, forward_one_by_one
+from distilled_experts.layers.products import (
+    Maps,
+    Needs,
+    _faster_transposed,
+    backward_one_by_one,
+    forward_one_by_one,
+)
 from distilled_experts.layers.sorted_experts import run_sorted
 
 ACTIVATION_NAMES: tuple[Activation, ...] = ("relu", "gelu", "swiglu")
@@ -81,6 +87,18 @@ def test_values_and_gradients(counts: list[int], activation: Activation, bias: b
     oracle = torch.autograd.grad(expected, inputs, upstream, materialize_grads=True, allow_unused=True)
     for one, other in zip(gradients, oracle, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_few_rows_and_wide_experts(bias: bool) -> None:
+    """Those whose products are computed the other way round, and their neighbours."""
+    rows, counts_E, maps = make([1, 2, 3, 4, 5], "swiglu", bias=bias, dtype=torch.float32, widths=(256, 256, 3))
+    exact = Maps(*(None if values is None else values.double() for values in maps))
+    assert [_faster_transposed(rows[:n], maps.up[0]) for n in range(1, 6)] == [False, True, True, True, False]
+    with torch.no_grad():
+        found = run_sorted(rows, counts_E, maps, "swiglu")
+        expected = plain(rows.double(), counts_E, exact, "swiglu")
+    torch.testing.assert_close(found.double(), expected, rtol=0.0, atol=1e-6 * expected.abs().max().item())
 
 
 @pytest.mark.parametrize("activation", ACTIVATION_NAMES)

@@ -192,7 +192,8 @@ class MixtureOfExperts(nn.Module):
         if self.shared is not None:
             output_ND = output_ND + self.shared(x_ND).sum(-2)
         kept = _active(experts_NCD, indices_NC, routing.indices) if return_expert_outputs else None
-        return MoEOutput(output_ND, loss, routing, kept, rows).reshaped(*x.shape[:-1])
+        out = MoEOutput(output_ND, loss, routing, kept, rows)
+        return out if x.dim() == 2 else out.reshaped(*x.shape[:-1])
 
     def _compared(self, routing: Routing) -> tuple[Tensor, Tensor | None]:
         """Weights and indices (N, C) of the compared experts; inactive ones have a weight of zero."""

@@ -59,10 +59,13 @@ def run_sorted(
         rows_SD, maps = rows_SD.to(dtype), maps.to(dtype)
     if transformed():
         return run_sorted_plainly(rows_SD, counts_E, maps, activation)
-    keep = not recompute and torch.is_grad_enabled() and any(_differentiable(rows_SD, *maps))
+    differentiable = torch.is_grad_enabled() and any(_differentiable(rows_SD, *maps))
+    keep = differentiable and not recompute
     if torch.compiler.is_compiling():
         outputs: Tensor = _compiled(rows_SD, counts_E, *maps, activation, keep)[0]
         return outputs
+    if not differentiable:
+        return _forward(rows_SD, counts_E, maps, activation, keep)[0]
     apply: Callable[..., Tensor] = _SortedExperts.apply
     return apply(rows_SD, counts_E, *maps, activation, keep)
 
