@@ -21,8 +21,8 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.3, stratif
 # %%
 # One fit, several strengths
 # --------------------------
-# All strengths of the list train at once, as one stack of networks. ``alpha_path_`` has the loss of each on held-out
-# rows; the lowest one is taken. Zero, the plain mixture, should always be in the list.
+# All strengths of the list start from the same weights and see the same rows. ``alpha_path_`` has the loss of each on
+# held-out rows; the lowest one is taken. Zero, the plain mixture, should always be in the list.
 
 grid = [0, 0.01, 0.1, 1, 10]
 classifier = MoDEClassifier(alpha=grid, n_bins=0, n_estimators=2, random_state=0).fit(X_train, y_train)

@@ -84,9 +84,27 @@ def test_members_that_decide_nothing_are_made_with_what_the_others_chose():
     assert np.isfinite(list(model.history_.values())).all()
 
 
-def test_what_has_no_finite_loss_is_not_chosen():
+def test_encoding_and_decay_are_chosen_with_the_middle_strength_and_then_the_strength():
+    X, y = load_digits(return_X_y=True)
+    options = {**FAST, "n_estimators": 2}
+    model = MoDEClassifier(**options).fit(X, y)
+    single = {
+        (n_bins, decay): MoDEClassifier(**options, alpha=0.1, n_bins=n_bins, weight_decay=decay).fit(X, y)
+        for n_bins in (0, 16)
+        for decay in (2.0, 10.0)
+    }
+    n_bins, decay = min(single, key=lambda choice: single[choice].alpha_path_[0.1])
+    assert (model.network_.encoding is not None) == (n_bins > 0)
+    assert model.weight_decay_ == decay
+    path = MoDEClassifier(**options, alpha=[0.0, 0.1, 1.0], n_bins=n_bins, weight_decay=decay).fit(X, y).alpha_path_
+    assert list(model.alpha_path_) == [0.0, 0.1, 1.0]
+    assert model.alpha_path_ == pytest.approx(path, rel=1e-4)
+
+
+@pytest.mark.parametrize("alphas", [[1e300, 0.0], [0.0, 1e300]])
+def test_what_has_no_finite_loss_is_not_chosen(alphas):
     X, y = load_breast_cancer(return_X_y=True)
-    model = MoDEClassifier(**FAST, alpha=[1e300, 0.0], early_stopping=True).fit(X, y)
+    model = MoDEClassifier(**FAST, alpha=alphas, early_stopping=True).fit(X, y)
     assert model.alpha_ == 0.0
     assert set(model.alpha_path_) == {0.0}
     with pytest.raises(TrainingError, match="not finite in epoch 1 "):

@@ -11,9 +11,10 @@ from distilled_experts.tabular.network import StackedMixture, matching_width
 SIZES = [(2, 3, 4, 5, 7, 3, 9), (1, 1, 1, 3, 2, 1, 5), (3, 1, 2, 4, 1, 2, 1)]  # S A E H D C B
 
 
-def build(size: tuple[int, ...], top_k: int | None = None) -> tuple[StackedMixture, torch.Tensor]:
+def build(size: tuple[int, ...], top_k: int | None = None, scaled: bool = False) -> tuple[StackedMixture, torch.Tensor]:
     S, A, E, H, D, C, B = size
-    stack = StackedMixture(range(S), A, D, C, n_experts=E, hidden=H, top_k=top_k, dtype=torch.float64)
+    options = {"top_k": top_k, "scaled": scaled, "dtype": torch.float64}
+    stack = StackedMixture(range(S), A, D, C, n_experts=E, hidden=H, **options)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for p in stack.parameters():  # members start alike; here they must differ
@@ -22,14 +23,17 @@ def build(size: tuple[int, ...], top_k: int | None = None) -> tuple[StackedMixtu
 
 
 def expert_by_hand(stack: StackedMixture, s: int, a: int, e: int, x: torch.Tensor) -> torch.Tensor:
+    if stack.feature_scale is not None:
+        x = x * stack.feature_scale[s, a]
     hidden = nn.functional.linear(x, stack.hidden_weight[s, a, e], stack.hidden_bias[s, a, e]).relu()
     return nn.functional.linear(hidden, stack.output_weight[s, a, e], stack.output_bias[s, a, e])
 
 
+@pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("size", SIZES)
-def test_experts_and_all_their_gradients_are_those_of_single_networks(size):
+def test_experts_and_all_their_gradients_are_those_of_single_networks(size, scaled):
     S, A, E = size[:3]
-    stack, x = build(size)
+    stack, x = build(size, scaled=scaled)
     x.requires_grad_()
     by_hand = torch.stack(
         [
@@ -39,6 +43,7 @@ def test_experts_and_all_their_gradients_are_those_of_single_networks(size):
     )
     upstream = torch.randn(by_hand.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     leaves = [x, stack.hidden_weight, stack.hidden_bias, stack.output_weight, stack.output_bias]
+    leaves += [stack.feature_scale] if scaled else []
     expected = torch.autograd.grad((by_hand * upstream).sum(), leaves)
     experts = stack(x).experts
     actual = torch.autograd.grad((experts * upstream).sum(), leaves)

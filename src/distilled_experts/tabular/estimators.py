@@ -30,8 +30,9 @@ _PARAMETERS = """Parameters
         Whether every row goes to all experts or to the best `top_k` (default 2).
     top_k : int, optional
     alpha : "auto", float or sequence of float
-        Strength of distillation; with "auto" or several values, the one with the lowest loss on held-out rows, all
-        trained at once. Where no rows are held out, "auto" is 0.1.
+        Strength of distillation; with "auto", which is 0, 0.1 and 1, or several values, the one with the lowest loss on
+        held-out rows, after encoding and weight decay were chosen with the middle one. Where no rows are held out,
+        "auto" is 0.1, and of several values the first is taken.
     distance, teacher : str
         As in `distilled_experts.functional.mutual_distillation`.
     alpha_schedule : {"constant", "warmup", "cosine", "anneal"}
@@ -42,8 +43,8 @@ _PARAMETERS = """Parameters
         decides; without such rows it is none.
     n_estimators : "auto" or int
         Mixtures whose predictions are averaged, each with its own initial weights, batches and held-out rows; "auto" is
-        8 where they are judged by held-out rows, else 1. Where several strengths or encodings are to be tried, two of
-        them try all, and the others are trained with the best.
+        8 where they are judged by held-out rows, else 1. Where strength, encoding or weight decay are to be chosen, two
+        of them choose, and the others are trained with what they chose.
     max_iter : "auto" or int
         Epochs at most, of each training; over them the learning rate falls to zero as a cosine. "auto" is what takes
         about 1,500 steps, but 40 to 200 epochs.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distilled_experts.errors import TrainingError
 from distilled_experts.tabular.encoding import PiecewiseLinear
 from distilled_experts.tabular.network import StackedMixture
 from distilled_experts.tabular.training import Rows, StackedTraining, TrainingSettings
@@ -71,7 +73,7 @@ class Members:
 
 @dataclass(frozen=True)
 class Choices:
-    """What validation rows decide: all combinations are trained."""
+    """What validation rows decide."""
 
     encodings: Sequence[PiecewiseLinear | None]
     alphas: Sequence[float]
@@ -81,6 +83,18 @@ class Choices:
     def open(self) -> bool:
         """Whether there is anything to decide."""
         return len(self.encodings) * len(self.alphas) * len(self.weight_decays) > 1
+
+    @property
+    def first(self) -> Choices:
+        """Where nothing decides."""
+        return Choices(self.encodings[:1], self.alphas[:1], self.weight_decays[:1])
+
+    def in_turn(self) -> tuple[Sequence[float], Sequence[float]]:
+        """Strengths to try with everything else, and those to try with what was found best."""
+        if len(self.encodings) * len(self.weight_decays) == 1:
+            return self.alphas, ()
+        middle = sorted(self.alphas)[(len(self.alphas) - 1) // 2]
+        return (middle,), [alpha for alpha in self.alphas if alpha != middle]
 
 
 @dataclass(frozen=True)
@@ -111,6 +125,11 @@ class Fitted:
         """Means over the members that are still in training."""
         return {name: np.nanmean(curve, axis=1).tolist() for name, curve in self.curves.items()}
 
+    def beside(self, other: Fitted) -> Fitted:
+        """The better of this and one with other strengths, and the path of both."""
+        better = other if other.loss < self.loss else self
+        return replace(better, path=dict(sorted({**(self.path or {}), **(other.path or {})}.items())))
+
     def joined(self, others: Fitted) -> Fitted:
         """With further members, which decided nothing."""
         ours, theirs = (dict(fitted.network.named_parameters()) for fitted in (self, others))
@@ -135,28 +154,44 @@ class MemberFit:
     watch: Watch
 
     def run(self, choices: Choices) -> Fitted:
-        """Train some members with every choice, and the others with the one of the lowest validation loss.
+        """Train some members with the choices, and the others with those of the lowest validation loss.
 
-        Without validation rows there is nothing to choose by: the first of each is taken, and all epochs are run.
+        Encoding and weight decay are decided first, with the middle one of several strengths, then the strength: nearly
+        always what all combinations would decide, in half the time. Without validation rows there is nothing to choose
+        by: the first of each is taken, and all epochs are run.
         """
-        n_members, n_encodings = len(self.members.seeds), len(choices.encodings)
-        undecided = choices.open and self.validation is not None
-        deciding = slice(min(n_members, DECIDING_MEMBERS) if undecided else n_members)
-        # The members that decide nothing take about as long as one encoding.
-        n_trainings = n_encodings + (deciding.stop < n_members)
-        best: Fitted | None = None
-        for i, encoding in enumerate(choices.encodings, 1):
-            only = replace(choices, encodings=[encoding])
-            fitted = self.stack(deciding, only, self.watch.over(i / n_trainings))
-            if best is None or fitted.loss < best.loss:
-                best = fitted
-            if self.watch.stopped:
-                break
-        assert best is not None
+        n_members = len(self.members.seeds)
+        if self.validation is None or not choices.open:
+            return self.stack(slice(n_members), choices.first, self.watch.over(1.0))
+        deciding, (strengths, others) = slice(min(n_members, DECIDING_MEMBERS)), choices.in_turn()
+        # All trainings take about as long.
+        n_trainings = len(choices.encodings) + bool(others) + (deciding.stop < n_members)
+        shares = iter((np.arange(n_trainings) + 1) / n_trainings)
+        best = self._best(deciding, replace(choices, alphas=strengths), shares)
+        chosen = Choices([best.network.encoding], [best.alpha], [best.weight_decay])
+        if others and not self.watch.stopped:
+            with contextlib.suppress(TrainingError):
+                stronger = self.stack(deciding, replace(chosen, alphas=others), self.watch.over(next(shares)))
+                best = best.beside(stronger)
         if deciding.stop == n_members:
             return best
-        chosen = Choices([best.network.encoding], [best.alpha], [best.weight_decay])
-        return best.joined(self.stack(slice(deciding.stop, None), chosen, self.watch.over(1.0)))
+        rest = self.stack(slice(deciding.stop, None), replace(chosen, alphas=[best.alpha]), self.watch.over(1.0))
+        return best.joined(rest)
+
+    def _best(self, which: slice, choices: Choices, shares: Iterator[float]) -> Fitted:
+        """The best of one stack for each encoding; it is no error when one of them never has a finite loss."""
+        found: list[Fitted] = []
+        failures: list[TrainingError] = []
+        for encoding in choices.encodings:
+            try:
+                found.append(self.stack(which, replace(choices, encodings=[encoding]), self.watch.over(next(shares))))
+            except TrainingError as error:
+                failures.append(error)
+            if self.watch.stopped:
+                break
+        if not found:
+            raise failures[-1]
+        return min(found, key=lambda fitted: fitted.loss)
 
     def stack(self, which: slice, choices: Choices, on_epoch: Callable[[StackedTraining], bool]) -> Fitted:
         """Train members × weight decays × α with one encoding as one stack, and keep the best of each member."""
@@ -190,7 +225,7 @@ class MemberFit:
         )
         training.run(on_epoch)
         losses = training.best_loss.mean(0)
-        best = int(losses.argmin()) if self.validation is not None else 0
+        best = int(losses.argmin())
         decay, alpha = pairs[best]
         by_alpha = {
             a: loss for (d, a), loss in zip(pairs, losses.tolist(), strict=True) if d == decay and math.isfinite(loss)

@@ -38,25 +38,26 @@ class StackedOutput(NamedTuple):
 
 
 class _SharedInputExperts(torch.autograd.Function):
-    """Two-layer ReLU experts over rows that all members of a group share."""
+    """Two-layer ReLU experts over rows that all members of a group share, with a scale for each feature or none."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
         """Outputs of all experts, ``(S, A, E, C, B)``."""
-        x_SBD, w1_SAEHD, b1_SAEH, w2_SAECH, b2_SAEC = inputs
+        x_SBD, w1_SAEHD, b1_SAEH, w2_SAECH, b2_SAEC, scale_SAD = inputs
         S, A, E, H, D = w1_SAEHD.shape
         C, B = w2_SAECH.shape[3], x_SBD.shape[1]
-        hidden = torch.baddbmm(b1_SAEH.reshape(S, -1, 1), w1_SAEHD.reshape(S, -1, D), x_SBD.mT).relu_()
+        scaled = _scaled(w1_SAEHD, scale_SAD).reshape(S, -1, D)
+        hidden = torch.baddbmm(b1_SAEH.reshape(S, -1, 1), scaled, x_SBD.mT).relu_()
         out = torch.baddbmm(b2_SAEC.reshape(-1, C, 1), w2_SAECH.reshape(-1, C, H), hidden.view(-1, H, B))
-        ctx.save_for_backward(x_SBD, hidden, w1_SAEHD, w2_SAECH)
+        ctx.save_for_backward(x_SBD, hidden, w1_SAEHD, w2_SAECH, scale_SAD)
         return out.view(S, A, E, C, B)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of rows, weights and biases."""
+        """Gradients of rows, weights, biases and scales."""
         (grad_SAECB,) = gradients
-        x_SBD, hidden, w1_SAEHD, w2_SAECH = ctx.saved_tensors
+        x_SBD, hidden, w1_SAEHD, w2_SAECH, scale_SAD = ctx.saved_tensors
         S, A, E, C, H = w2_SAECH.shape
         B = x_SBD.shape[1]
         grad_out = grad_SAECB.reshape(-1, C, B)
@@ -64,17 +65,42 @@ class _SharedInputExperts(torch.autograd.Function):
         grad_hidden = torch.bmm(w2_SAECH.reshape(-1, C, H).mT, grad_out).view(S, -1, B)
         # ReLU's derivative, written over the gradient itself: the hidden layer is the largest array of a step.
         torch.ops.aten.threshold_backward.grad_input(grad_hidden, hidden, 0, grad_input=grad_hidden)
-        grad_w1 = torch.bmm(grad_hidden, x_SBD)
-        grad_x = (
-            torch.bmm(grad_hidden.mT, w1_SAEHD.reshape(S, -1, w1_SAEHD.shape[-1])) if ctx.needs_input_grad[0] else None
-        )
+        grad_w1 = torch.bmm(grad_hidden, x_SBD).view(w1_SAEHD.shape)
+        grad_x = grad_scale = None
+        if ctx.needs_input_grad[0]:
+            grad_x = torch.bmm(grad_hidden.mT, _scaled(w1_SAEHD, scale_SAD).reshape(S, -1, w1_SAEHD.shape[-1]))
+        if scale_SAD is not None:
+            grad_scale = _sums_of_products(grad_w1, w1_SAEHD)
+            grad_w1.mul_(_along(scale_SAD, grad_w1))
         return (
             grad_x,
-            grad_w1.view(S, A, E, H, -1),
+            grad_w1,
             grad_hidden.sum(-1).view(S, A, E, H),
             grad_w2.view(S, A, E, C, H),
             grad_out.sum(-1).view(S, A, E, C),
+            grad_scale,
         )
+
+
+def _along(scale_SAD: Tensor, weight: Tensor) -> Tensor:
+    """Scales in the shape that meets weights ``(S, A, …, D)``."""
+    S, A, D = scale_SAD.shape
+    return scale_SAD.view(S, A, *(1 for _ in weight.shape[3:]), D)
+
+
+def _scaled(weight: Tensor, scale_SAD: Tensor | None) -> Tensor:
+    """Weights ``(S, A, …, D)`` times the scales of their features."""
+    return weight if scale_SAD is None else weight * _along(scale_SAD, weight)
+
+
+def _sums_of_products(one_SAEHD: Tensor, other_SAEHD: Tensor) -> Tensor:
+    """Sums over experts and hidden units, ``(S, A, D)``; model by model, so that the products stay in the cache."""
+    S, A, E, H, D = one_SAEHD.shape
+    sums, products = one_SAEHD.new_empty(S * A, D), one_SAEHD.new_empty(E * H, D)
+    for one, other, total in zip(one_SAEHD.view(-1, E * H, D), other_SAEHD.reshape(-1, E * H, D), sums, strict=True):
+        torch.mul(one, other, out=products)
+        torch.sum(products, 0, out=total)
+    return sums.view(S, A, D)
 
 
 class StackedMixture(nn.Module):
@@ -212,9 +238,11 @@ class StackedMixture(nn.Module):
 
     def merged(self) -> StackedMixture:
         """A copy without scales: the first layer's weights, and the gate's, have taken them up."""
-        weights = {name: p.detach().clone() for name, p in self.named_parameters() if name != "feature_scale"}
-        if self.feature_scale is not None:
-            weights |= {name: self._scaled(weights[name]).detach() for name in FIRST_WEIGHTS if name in weights}
+        weights = {
+            name: (_scaled(p, self.feature_scale) if name in FIRST_WEIGHTS else p).detach().clone()
+            for name, p in self.named_parameters()
+            if name != "feature_scale"
+        }
         return self._with(weights)
 
     def encode(self, x: Tensor) -> Tensor:
@@ -225,24 +253,17 @@ class StackedMixture(nn.Module):
         """Experts and gate weights for rows ``(S, B, D)``."""
         x_SBD = self.encode(x_SBD)
         apply: Callable[..., Tensor] = _SharedInputExperts.apply
-        weights = (self._scaled(self.hidden_weight), self.hidden_bias, self.output_weight, self.output_bias)
-        experts = apply(x_SBD, *weights).permute(0, 1, 4, 2, 3)
+        weights = (self.hidden_weight, self.hidden_bias, self.output_weight, self.output_bias)
+        experts = apply(x_SBD, *weights, self.feature_scale).permute(0, 1, 4, 2, 3)
         if self.n_experts == 1:
             return StackedOutput(experts, experts.new_ones(experts.shape[:4]), None)
         S, A, E, D = self.gate_weight.shape
-        gate_weight = self._scaled(self.gate_weight)
+        gate_weight = _scaled(self.gate_weight, self.feature_scale)
         scores = torch.baddbmm(self.gate_bias.view(S, -1, 1), gate_weight.view(S, -1, D), x_SBD.mT)
         scores_SABE = scores.view(S, A, E, -1).mT
         if self.top_k is None:
             return StackedOutput(experts, dense_gate(scores_SABE), None)
         return StackedOutput(experts, *sparse_gate_mask(scores_SABE, self.top_k))
-
-    def _scaled(self, weight: Tensor) -> Tensor:
-        """Weights ``(S, A, …, D)`` times the scales of their features."""
-        if self.feature_scale is None:
-            return weight
-        S, A, D = self.feature_scale.shape
-        return weight * self.feature_scale.view(S, A, *(1 for _ in weight.shape[3:]), D)
 
     def _with(self, weights: Mapping[str, Tensor]) -> StackedMixture:
         """A stack with other weights, for evaluation."""
