@@ -43,10 +43,11 @@ def report(found: Sequence[dict], sets: Sequence[str], peers: Sequence[str], clo
     sets = [data for data in sets if any((data, peer) in records for peer in peers)]
     peers = [peer for peer in peers if any((data, peer) in records for data in sets)]
     check_rows(found)
+    records = paired(records, sets, peers)
     ranks = rank(records, sets, peers, "score")
     parts = [
         scores(records, sets, peers, "score"),
-        "Accuracy in percent, or R² × 100 (†): mean over the seeds, the best of a row in bold type.",
+        "Accuracy in percent, or R² × 100 (†): mean over the seeds that all of a row have, the best in bold type.",
         scores(records, [data for data in sets if not is_regression(records, data)], peers, "log_loss"),
         "Log loss, with no probability below 1e-7.",
         summary(records, sets, peers, ranks, clock),
@@ -72,6 +73,17 @@ def check_rows(found: Sequence[dict]) -> None:
     differing = [f"{data}, seed {seed}" for (data, seed), seen in digests.items() if len(seen) > 1]
     if differing:
         raise SystemExit(f"records of different rows: {'; '.join(differing)}; remove the old ones and run again")
+
+
+def paired(records: Records, sets: Sequence[str], peers: Sequence[str]) -> Records:
+    """The records of a set with the seeds that all of its peers have, so that a row shows the same splits."""
+    kept: Records = {}
+    for data in sets:
+        cells = {peer: records[data, peer] for peer in peers if (data, peer) in records}
+        seeds = set.intersection(*map(set, cells.values())) if cells else set()
+        for peer, cell in cells.items():
+            kept[data, peer] = {seed: cell[seed] for seed in sorted(seeds)}
+    return kept
 
 
 def is_regression(records: Records, data: str) -> bool:

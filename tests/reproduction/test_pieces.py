@@ -238,7 +238,7 @@ def test_peers_are_ranked_over_the_seeds_that_all_have_and_a_failure_is_last():
     records += [fit(SETS[0], "forest", 1.0, seed=1), fit(SETS[0], "lost", None), fit(SETS[1], "lost", 0.95)]
     found = PIECES["tabular-peers"].find(records)
     assert "| average rank | 1.50 | 2.50 | 2.00 |" in found.table
-    assert f"| {SETS[0]} | 90.00 | 90.00 | failed |" in found.table
+    assert f"| {SETS[0]} | 90.00 | 80.00 | failed |" in found.table
     assert f"| {SETS[2]} | 90.00 | 80.00 | – |" in found.table
     assert [claim.holds for claim in found.claims] == [True]
 

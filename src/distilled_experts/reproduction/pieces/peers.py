@@ -23,40 +23,38 @@ __all__ = ["PIECES"]
 
 _OURS = "mode"
 
-Scores = Mapping[tuple[str, str], Mapping[int, float]]
-"""Scores by set and peer, and by seed; minus infinity for a fit that failed."""
+Scores = Mapping[str, Mapping[str, float]]
+"""Mean scores by set and peer, over the seeds that all peers of a set have tried; minus infinity for a failed fit."""
 
 
 def _scores(records: Sequence[Record]) -> Scores:
-    found: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
+    found: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for record in records:
         score = -math.inf if "failed" in record else record["score"]
-        found[record["data"], record["peer"]][record["seed"]] = score
-    return found
+        found[record["data"]][record["peer"]][record["seed"]] = score
+    means = {}
+    for data, of_set in found.items():
+        # Other seeds are other splits.
+        if seeds := sorted(set.intersection(*map(set, of_set.values()))):
+            means[data] = {peer: fmean(by_seed[seed] for seed in seeds) for peer, by_seed in of_set.items()}
+    return means
 
 
 def _ranked(scores: Scores) -> tuple[list[str], list[str], Ranking]:
-    """Sets with seeds that all peers have tried, the peers, and their ranks over these seeds."""
-    sets, peers = (list(dict.fromkeys(cell[part] for cell in scores)) for part in (0, 1))
-    common, losses = [], []
-    for data in sets:
-        of_set = [scores.get((data, peer), {}) for peer in peers]
-        seeds = sorted(set.intersection(*map(set, of_set)))
-        if seeds:
-            common.append(data)
-            losses.append([-fmean(by_seed[seed] for seed in seeds) for by_seed in of_set])
-    return common, peers, rank_methods(losses, len(peers))
+    """Sets that all peers have tried, the peers, and their ranks."""
+    peers = list(dict.fromkeys(peer for of_set in scores.values() for peer in of_set))
+    common = [data for data, of_set in scores.items() if len(of_set) == len(peers)]
+    return common, peers, rank_methods([[-scores[data][peer] for peer in peers] for data in common], len(peers))
 
 
 def _peers(records: Sequence[Record]) -> Finding:
     scores = _scores(records)
     common, peers, ranking = _ranked(scores)
-    sets = dict.fromkeys(data for data, _ in scores)
-    rows = [[data, *(_shown(scores.get((data, peer))) for peer in peers)] for data in sets]
+    rows = [[data, *(_shown(of_set.get(peer)) for peer in peers)] for data, of_set in scores.items()]
     rows.append(["average rank", *(fixed(rank, 2) for rank in ranking.averages)])
     note = (
-        f"Accuracy in percent, or R² × 100, means over the seeds; defaults of each, nothing tuned. Ranks over "
-        f"{len(common)} sets and the seeds that all have tried; critical difference "
+        f"Accuracy in percent, or R² × 100, means over the seeds that all estimators of a row have tried; defaults of "
+        f"each, nothing tuned. Ranks over the {len(common)} sets that all have tried; critical difference "
         f"{fixed(ranking.critical_difference, 2)}."
     )
     return Finding(
@@ -64,10 +62,9 @@ def _peers(records: Sequence[Record]) -> Finding:
     )
 
 
-def _shown(by_seed: Mapping[int, float] | None) -> str:
-    if by_seed is None:
+def _shown(score: float | None) -> str:
+    if score is None:
         return MISSING
-    score = fmean(by_seed.values())
     return fixed(100 * score, 2) if math.isfinite(score) else "failed"
 
 
