@@ -171,8 +171,8 @@ class MemberFit:
         chosen = Choices([best.network.encoding], [best.alpha], [best.weight_decay])
         if others and not self.watch.stopped:
             with contextlib.suppress(TrainingError):
-                stronger = self.stack(deciding, replace(chosen, alphas=others), self.watch.over(next(shares)))
-                best = best.beside(stronger)
+                found = self.stack(deciding, replace(chosen, alphas=others), self.watch.over(next(shares)))
+                best = best.beside(found)
         if deciding.stop == n_members:
             return best
         rest = self.stack(slice(deciding.stop, None), replace(chosen, alphas=[best.alpha]), self.watch.over(1.0))
