@@ -80,7 +80,7 @@ class _DistilledSum(Function):
         wide = outputs.to(accumulation_dtype(outputs.dtype))
         mean = _mean(wide, share)
         unit: Tensor | float = mean_square(mean, rows) if relative else 1.0
-        loss = _squared_distances(wide, mean, coefficient) / unit
+        loss = _in_units(_squared_distances(wide, mean, coefficient), unit)
         ctx.set_materialize_grads(False)
         factors = (share, unit, coefficient)
         ctx.numbers = [None if isinstance(factor, Tensor) else factor for factor in factors]
@@ -98,7 +98,7 @@ class _DistilledSum(Function):
         if loss_gradient is None:
             both = _mixture_gradients(outputs, weights, mixed_gradient, ctx.needs_input_grad)
             return *both, None, None, None, None
-        strength = (loss_gradient / unit)[..., None, None] * (2 * coefficient)
+        strength = _in_units(loss_gradient, unit)[..., None, None] * (2 * coefficient)
         if torch.is_grad_enabled():
             # For gradients of gradients ē has to depend on the experts again.
             mean = expert_mean(outputs.to(mean.dtype), share).squeeze(-2)
@@ -130,6 +130,11 @@ def _squared_distances(outputs: Tensor, mean: Tensor, coefficient: Tensor | floa
     if isinstance(coefficient, Tensor):
         return squares.mul_(coefficient.unsqueeze(-1)).sum((-3, -2, -1))
     return squares.sum((-3, -2, -1)) * coefficient
+
+
+def _in_units(values: Tensor, unit: Tensor | float) -> Tensor:
+    # An operation on one number takes as long as one on a thousand.
+    return values / unit if isinstance(unit, Tensor) else values
 
 
 def _mixture_gradients(outputs: Tensor, weights: Tensor, mixed: Tensor, needs: tuple[bool, ...]) -> Gradients:

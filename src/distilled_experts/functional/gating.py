@@ -12,8 +12,8 @@ from distilled_experts.errors import InvalidParameterError
 
 # Up to this number of experts, comparing every pair with whole-array operations is faster than selection.
 _FEW_EXPERTS = 8
-# Up to this number of winners, a search for each is faster than a full sort.
-_FEW_WINNERS = 4
+# Up to this number of winners, a search for each is faster than a full sort; of few scores only one winner.
+_FEW_WINNERS, _FEW_SCORES = 4, 512
 # Below this number of experts, the softmax over a last axis leaves most of a processor's vector unit empty.
 _SHORT_AXIS = 16
 
@@ -134,7 +134,7 @@ def _check_k(k: int, n_experts: int) -> None:
 
 def _top_indices(scores: Tensor, k: int) -> Tensor:
     # torch.topk leaves open which of two equal scores wins; max and a stable sort do not.
-    if k > _FEW_WINNERS:
+    if k > _FEW_WINNERS or (k > 1 and scores.numel() <= _FEW_SCORES):
         return torch.sort(scores, dim=-1, descending=True, stable=True).indices[..., :k]
     # Winners leave by minus infinity, so the others must lie above it.
     scores = scores.clamp_min(torch.finfo(scores.dtype).min)
