@@ -251,6 +251,8 @@ def test_patience_ends_training_early():
         ("max_iter", "long"),
         ("validation_fraction", 1.0),
         ("early_stopping", "yes"),
+        ("early_stopping", 1),
+        ("scale_features", np.array([True, False])),
         ("device", "abacus"),
         ("alpha_schedule", "up"),
         ("max_time", 0),

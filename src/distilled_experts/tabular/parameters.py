@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from distilled_experts.checks import check_device, check_number, check_share, check_whole, is_whole
 from distilled_experts.errors import InvalidParameterError
 from distilled_experts.functional import schedule_factor
@@ -44,8 +46,10 @@ def check_parameters(estimator: Any, task: str) -> None:
     check_number("learning_rate", estimator.learning_rate, above=0)
     check_share("validation_fraction", estimator.validation_fraction)
     for name in ("early_stopping", "scale_features"):
-        if getattr(estimator, name) not in (True, False, "auto"):
-            raise InvalidParameterError(name, getattr(estimator, name), "auto, True, False")
+        given = getattr(estimator, name)
+        # 1 == True, but it is a number that someone took for a count.
+        if not (isinstance(given, bool | np.bool_) or (isinstance(given, str) and given == "auto")):
+            raise InvalidParameterError(name, given, "auto, True, False")
     check_device(estimator.device)
 
 
