@@ -1,7 +1,7 @@
 """How good are the estimators' defaults? Twenty tables, against what else a practitioner would take, nothing tuned.
 
     python benchmarks/tabular.py run --data-dir DIR     # resumable; records go to benchmarks/results/tabular
-    python benchmarks/tabular.py table                  # tables and picture from the records
+    mode reproduce --tables                             # the page reproduction/tables/tabular-peers.md from them
 
 The peers live in an environment of their own: see requirements.txt beside this file. For a seed all peers see the same
 rows: 70 % for training, at most 10,000 of them, and the others for the test. A peer that wants validation rows takes
@@ -28,11 +28,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from sklearn.metrics import r2_score
-from tabular_peers import PEERS, SEEDS, Fit, words_of
-from tabular_table import report
+from tabular_peers import PEERS, SEEDS, Fit, version_of, words_of
 
 from distilled_experts.experiments.data import load_table
 from distilled_experts.experiments.splits import make_splits
+from distilled_experts.reproduction.peer_records import ESTIMATORS
 
 # From few to many cells, so that a partial run shows something of every peer.
 # fmt: off
@@ -115,7 +115,7 @@ def fit_cell(cell: Cell, data_dir: str, threads: int) -> dict:
     found = np.asarray(predict(rows.X_test), dtype=np.float64)
     record = {
         **vars(cell),
-        "version": peer.version,
+        "version": version_of(cell.peer),
         "task": rows.task,
         "rows": {"training": len(rows.y), "test": len(rows.y_test), "digest": rows.digest},
         "threads": threads,
@@ -204,7 +204,7 @@ def in_own_process(cell: Cell, data_dir: str, threads: int, limit: float) -> dic
     if failed is None and ended.returncode < 0:
         failed = f"killed by {signal.Signals(-ended.returncode).name}"
     failed = failed or (ended.stderr.strip().splitlines() or ["no message"])[-1][:300]
-    return {**vars(cell), "version": PEERS[cell.peer].version, "threads": threads, "failed": failed} | seconds
+    return {**vars(cell), "version": version_of(cell.peer), "threads": threads, "failed": failed} | seconds
 
 
 def write(path: Path, record: dict) -> None:
@@ -217,7 +217,7 @@ def write(path: Path, record: dict) -> None:
 
 def wanted(arguments: argparse.Namespace) -> list[Cell]:
     """The cells asked for, seed by seed, less those with a record."""
-    missing = sorted({PEERS[peer].package for peer in arguments.peers if not PEERS[peer].installed})
+    missing = sorted({ESTIMATORS[peer].package for peer in arguments.peers if version_of(peer) is None})
     if missing:
         raise SystemExit(f"not installed: {', '.join(missing)}; see benchmarks/requirements.txt, or choose by --peers")
     cells = [
@@ -240,12 +240,6 @@ def is_settled(cell: Cell, renew: str | None) -> bool:
     return renew is None or "failed" not in json.loads(cell.path.read_text(encoding="utf-8"))
 
 
-def read_records(sets: list[str], peers: list[str]) -> list[dict]:
-    """All records of these sets and peers."""
-    paths = (path for data in sets for peer in peers for path in sorted((RESULTS / data).glob(f"{peer}-*.json")))
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-
-
 def words(choices: Collection[str]) -> Callable[[str], list[str]]:
     """A list with commas, each word one of the choices."""
 
@@ -262,12 +256,9 @@ def words(choices: Collection[str]) -> Callable[[str], list[str]]:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    running, showing, fitting = (commands.add_parser(name) for name in ("run", "table", "fit"))
-    for command in (running, showing):
-        command.add_argument("--sets", type=words(SETS), default=SETS, help="names with commas; all by default")
-        command.add_argument(
-            "--peers", type=words(PEERS), default=tuple(PEERS), help="names with commas; all by default"
-        )
+    running, fitting = (commands.add_parser(name) for name in ("run", "fit"))
+    running.add_argument("--sets", type=words(SETS), default=SETS, help="names with commas; all by default")
+    running.add_argument("--peers", type=words(PEERS), default=tuple(PEERS), help="names with commas; all by default")
     running.add_argument("--seeds", type=lambda text: [int(word) for word in text.split(",")], help="such as 0,1")
     running.add_argument("--limit", type=float, default=3600, help="seconds a fit may take with all around it")
     running.add_argument("--jobs", type=int, default=1, help="fits at a time")
@@ -279,8 +270,6 @@ def parse() -> argparse.Namespace:
     fitting.add_argument("seed", type=int)
     fitting.add_argument("peer")
     fitting.add_argument("--out", type=Path, required=True)
-    showing.add_argument("--figure", type=Path, default=RESULTS / "ranks.svg")
-    showing.add_argument("--clock", choices=("cpu", "wall"), default="cpu", help="whose seconds the ratios are of")
     return parser.parse_args()
 
 
@@ -290,12 +279,8 @@ def main() -> None:
         cell = Cell(arguments.data, arguments.seed, arguments.peer)
         write(arguments.out, fit_cell(cell, arguments.data_dir, arguments.threads))
         return
-    if arguments.command == "run":
-        data_dir = str(Path(arguments.data_dir).resolve())
-        run(wanted(arguments), data_dir, arguments.threads, arguments.jobs, arguments.limit)
-        return
-    records = read_records(arguments.sets, arguments.peers)
-    print(report(records, arguments.sets, arguments.peers, arguments.clock, arguments.figure))
+    data_dir = str(Path(arguments.data_dir).resolve())
+    run(wanted(arguments), data_dir, arguments.threads, arguments.jobs, arguments.limit)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ network standardised columns and a standardised target.
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from distilled_experts import MoDEClassifier, MoDERegressor
+from distilled_experts.reproduction.peer_records import ESTIMATORS
 from distilled_experts.tabular.defaults import AUTO_MEMBERS
 
 SEEDS, SEEDS_OF_SLOW = 5, 3
@@ -53,19 +53,17 @@ class Peer:
     `make` takes a `Fit` and parameters that shorten it: `warm_up` has those for the fit before the clock starts.
     """
 
-    title: str
-    package: str
     make: Callable[..., Any]
     seeds: int = SEEDS
     warm_up: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def installed(self) -> bool:
-        return importlib.util.find_spec(self.package.replace("-", "_").replace("scikit_learn", "sklearn")) is not None
 
-    @property
-    def version(self) -> str:
-        return importlib.metadata.version(self.package)
+def version_of(peer: str) -> str | None:
+    """The version of its package; None where that is not installed."""
+    try:
+        return importlib.metadata.version(ESTIMATORS[peer].package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def words_of(X: pd.DataFrame) -> tuple[str, ...]:
@@ -194,18 +192,17 @@ def pytabkit(fit: Fit, estimator: Any, parameters: Mapping[str, Any]) -> Any:
     return make_pipeline(AsCategories(fill_numbers=True), made)
 
 
-OURS = "mode"
 PEERS = {
-    OURS: Peer("MoDE", "distilled-experts", mode),
-    "moe": Peer("MoE (α = 0)", "distilled-experts", lambda fit: mode(fit, alpha=0.0)),
-    "networks": Peer("mean of networks (no gate)", "distilled-experts", networks),
-    "hist_gradient_boosting": Peer("HistGradientBoosting", "scikit-learn", boosted_histograms),
-    "random_forest": Peer("random forest", "scikit-learn", forest),
-    "mlp": Peer("MLP", "scikit-learn", network),
-    "xgboost": Peer("XGBoost", "xgboost", xgboost),
-    "lightgbm": Peer("LightGBM", "lightgbm", lightgbm),
-    "catboost": Peer("CatBoost", "catboost", catboost, SEEDS_OF_SLOW, {"iterations": 2}),
-    "tabm": Peer("TabM", "pytabkit", tabm, SEEDS_OF_SLOW, {"n_epochs": 1}),
-    "tabm_mini": Peer("TabM-mini with embeddings", "pytabkit", tabm_mini, SEEDS_OF_SLOW, {"n_epochs": 1}),
-    "realmlp": Peer("RealMLP", "pytabkit", realmlp, SEEDS_OF_SLOW, {"n_epochs": 1}),
+    "mode": Peer(mode),
+    "moe": Peer(lambda fit: mode(fit, alpha=0.0)),
+    "networks": Peer(networks),
+    "hist_gradient_boosting": Peer(boosted_histograms),
+    "random_forest": Peer(forest),
+    "mlp": Peer(network),
+    "xgboost": Peer(xgboost),
+    "lightgbm": Peer(lightgbm),
+    "catboost": Peer(catboost, SEEDS_OF_SLOW, {"iterations": 2}),
+    "tabm": Peer(tabm, SEEDS_OF_SLOW, {"n_epochs": 1}),
+    "tabm_mini": Peer(tabm_mini, SEEDS_OF_SLOW, {"n_epochs": 1}),
+    "realmlp": Peer(realmlp, SEEDS_OF_SLOW, {"n_epochs": 1}),
 }

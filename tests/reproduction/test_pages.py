@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,13 @@ def test_records_are_small_and_hold_no_path_of_a_machine():
         assert len(text) < 150_000, path
         run = json.loads(text).get("run")
         assert run is None or not Path(run).is_absolute(), path
+
+
+def test_fits_to_one_split_of_a_table_saw_the_same_rows():
+    rows = defaultdict(set)
+    for path in (HOME.parent / "benchmarks" / "results" / "tabular").rglob("*.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if "failed" not in record:
+            rows[record["data"], record["seed"]].add(record["rows"]["digest"])
+    assert rows
+    assert all(len(digests) == 1 for digests in rows.values())

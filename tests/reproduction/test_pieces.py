@@ -228,22 +228,64 @@ def test_data_types_that_were_not_run_leave_the_verdict_open():
     assert [claim.holds for claim in claims] == [None, False, None, None]
 
 
-def fit(data: str, peer: str, score: float | None, seed: int = 0) -> dict[str, Any]:
-    outcome = {"failed": "killed"} if score is None else {"score": score}
-    return {"data": data, "peer": peer, "seed": seed, "process_seconds": 2.0, **outcome}
+def fit(
+    data: str, peer: str, score: float | None, seed: int = 0, seconds: float = 1.0, log_loss: float | None = None
+) -> dict[str, Any]:
+    times = {f"{what}_seconds": {"cpu": seconds, "wall": 9.0} for what in ("fit", "predict")}
+    outcome = {"failed": "killed"} if score is None else {"score": score, "log_loss": log_loss, **times}
+    return {"data": data, "peer": peer, "seed": seed, "version": "1", "threads": 1, "process_seconds": 2.0, **outcome}
 
 
 def test_peers_are_ranked_over_the_seeds_that_all_have_and_a_failure_is_last():
-    records = [fit(data, "mode", 0.9) for data in SETS] + [fit(data, "forest", 0.8) for data in SETS]
-    records += [fit(SETS[0], "forest", 1.0, seed=1), fit(SETS[0], "lost", None), fit(SETS[1], "lost", 0.95)]
+    records = [fit(data, "mode", 0.9) for data in SETS] + [fit(data, "mlp", 0.8) for data in SETS]
+    records += [fit(SETS[0], "mlp", 1.0, seed=1), fit(SETS[0], "tabm", None), fit(SETS[1], "tabm", 0.95)]
     found = PIECES["tabular-peers"].find(records)
-    assert "| average rank | 1.50 | 2.50 | 2.00 |" in found.table
-    assert f"| {SETS[0]} | 90.00 | 80.00 | failed |" in found.table
-    assert f"| {SETS[2]} | 90.00 | 80.00 | – |" in found.table
-    assert [claim.holds for claim in found.claims] == [True]
+    assert "| estimator | average rank, 2 splits of 2 tables | average rank, log loss | spread |" in found.table
+    assert "| MoDE | 1.50 | – | – | 1.00 | 1.00 | 0 |" in found.table
+    assert "| TabM | 2.00 | – | – | 1.00 | 1.00 | 1 |" in found.table
+    assert f"| {SETS[0]} † | 1 | **90.00** | 80.00 | failed |" in found.table
+    assert f"| {SETS[2]} † | 1 | **90.00** | 80.00 | – |" in found.table
+    assert f"- {SETS[0]}, seed 0, TabM: killed" in found.table
+    assert [claim.holds for claim in found.claims] == [True, True, None, True, False]
+
+
+def test_peers_with_more_splits_are_ranked_among_each_other_too():
+    records = [fit(data, "mode", 0.8, seed) for data in SETS for seed in range(3)]
+    records += [fit(data, "mlp", 0.7 + 0.2 * (seed > 0), seed) for data in SETS for seed in range(3)]
+    records += [fit(data, "tabm", 0.6) for data in SETS]
+    table = PIECES["tabular-peers"].find(records).table
+    n = len(SETS)
+    assert f"| average rank, {n} splits of {n} tables | average rank, {3 * n} splits of {n} tables |" in table
+    assert "| MoDE | 1.00 | 2.00 | – |" in table
+    assert "| MLP | 2.00 | 1.00 | – | 11.55 |" in table
+    assert "| TabM | 3.00 | – | – |" in table
+
+
+def test_the_lowest_log_loss_has_the_best_rank_and_regressions_have_none():
+    peers = (("mode", 0.8, 0.3), ("mlp", 0.9, 0.4))
+    records = [fit(data, peer, score, log_loss=loss) for data in SETS[1:] for peer, score, loss in peers]
+    records += [fit(SETS[0], peer, score) for peer, score, _ in peers]
+    accuracies, losses = PIECES["tabular-peers"].find(records).table.split("Log loss")
+    assert "| MoDE | 2.00 | 1.00 |" in accuracies
+    assert f"| {SETS[0]} † |" in accuracies
+    assert f"| {SETS[1]} | 1 | **0.300** | 0.400 |" in losses
+    assert SETS[0] not in losses
+
+
+def test_times_of_peers_are_medians_of_ratios():
+    records = [fit(data, "mode", 0.8, seconds=1.0) for data in SETS]
+    records += [fit(data, "tabm", 0.7, seconds=t) for data, t in zip(SETS, (0.5, 3.0, *[4.0] * 20), strict=False)]
+    found = PIECES["tabular-peers"].find(records)
+    assert "| TabM | 2.00 | – | – | 4.00 | 4.00 | 0 |" in found.table
+    assert [(claim.holds, claim.found) for claim in found.claims[2:]] == [
+        (None, "not tried"),
+        (True, "TabM × 4"),
+        (True, "TabM × 4"),
+    ]
 
 
 def test_a_peer_that_is_far_ahead_is_named():
-    records = [fit(data, peer, score) for data in SETS for peer, score in (("mode", 0.8), ("boosted", 0.9))]
-    (claim,) = PIECES["tabular-peers"].find(records).claims
-    assert (claim.holds, claim.found) == (False, "average rank 2.00; ahead: boosted")
+    records = [fit(data, peer, score) for data in SETS for peer, score in (("mode", 0.8), ("xgboost", 0.9))]
+    best, significant, *_ = PIECES["tabular-peers"].find(records).claims
+    assert (best.holds, best.found) == (False, "2.00; XGBoost 1.00")
+    assert (significant.holds, significant.found) == (False, "ahead: XGBoost")
