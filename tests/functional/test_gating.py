@@ -13,7 +13,7 @@ from distilled_experts.functional import dense_gate, sparse_gate, sparse_gate_ma
 
 
 @given(
-    n=st.integers(0, 5),
+    n=st.sampled_from([0, 1, 2, 5, 60]),
     n_experts=st.integers(1, 12),
     k=st.integers(1, 12),
     renormalise=st.booleans(),
@@ -25,7 +25,7 @@ from distilled_experts.functional import dense_gate, sparse_gate, sparse_gate_ma
 def test_selection_equals_a_stable_sort(
     n: int, n_experts: int, k: int, renormalise: bool, levels: int, transposed: bool, seed: int
 ) -> None:
-    """Scores from few levels, so that ties are common."""
+    """Scores from few levels, so that ties are common; few rows are sorted, of many the winners are searched."""
     k = min(k, n_experts)
     generator = torch.Generator().manual_seed(seed)
     shape = (2, n_experts, n) if transposed else (2, n, n_experts)
@@ -54,15 +54,16 @@ def test_gradients_of_both_forms_agree() -> None:
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("n_rows", [1, 200])
 @pytest.mark.parametrize("n_experts", [4, 12])
-def test_excluded_experts_are_never_selected_twice(n_experts: int) -> None:
+def test_excluded_experts_are_never_selected_twice(n_experts: int, n_rows: int) -> None:
     """Minus infinity excludes an expert; where too few remain, others come in with a weight of zero."""
-    scores = torch.full((1, n_experts), -torch.inf)
-    scores[0, 2] = 1.0
+    scores = torch.full((n_rows, n_experts), -torch.inf)
+    scores[:, 2] = 1.0
     weights, indices = sparse_gate(scores, 3)
-    assert indices.tolist() == [[2, 0, 1]]
-    assert weights.tolist() == [[1.0, 0.0, 0.0]]
-    assert sparse_gate_mask(scores, 3)[1].sum() == 3
+    assert indices.tolist() == [[2, 0, 1]] * n_rows
+    assert weights.tolist() == [[1.0, 0.0, 0.0]] * n_rows
+    assert sparse_gate_mask(scores, 3)[1].sum() == 3 * n_rows
 
 
 @pytest.mark.parametrize("k", [0, 5, -1])
