@@ -103,21 +103,31 @@ def _claims(found: PeerRecords) -> list[Claim]:
 
 
 def _rank_claims(found: PeerRecords) -> list[Claim]:
-    texts = (
-        "The average rank of MoDE is the best of all",
-        "No other estimator is significantly better over the tables (Nemenyi, average ranks)",
-    )
+    best = "The average rank of MoDE is the best of all in every column"
+    level = "No other estimator is significantly better over the tables (Nemenyi, average ranks)"
+    if _OURS not in found.peers or len(found.peers) < 2 or len(found.comparable(found.peers)) < 2:
+        return [Claim(text, None, "too few tables or estimators") for text in (best, level)]
     ranking = found.ranking(found.peers, "score")
-    others = {peer: rank for peer, rank in zip(found.peers, ranking.averages, strict=True) if peer != _OURS}
-    if _OURS not in found.peers or not others or len(found.comparable(found.peers)) < 2:
-        return [Claim(text, None, "too few tables or estimators") for text in texts]
     assert ranking.critical_difference is not None
-    own, nearest = ranking.averages[found.peers.index(_OURS)], min(others, key=others.__getitem__)
-    ahead = [_title(peer) for peer, rank in others.items() if own - rank > ranking.critical_difference]
-    return [
-        Claim(texts[0], own < others[nearest], f"{fixed(own, 2)}; {_title(nearest)} {fixed(others[nearest], 2)}"),
-        Claim(texts[1], not ahead, f"ahead: {', '.join(ahead) or 'none'}"),
+    own = ranking.averages[found.peers.index(_OURS)]
+    ahead = [
+        _title(peer)
+        for peer, rank in zip(found.peers, ranking.averages, strict=True)
+        if own - rank > ranking.critical_difference
     ]
+    columns = [_beside_nearest(found, peers) for peers in found.groups() if _OURS in peers and len(peers) > 1]
+    return [
+        Claim(best, all(own < other for own, other, _ in columns), "; ".join(text for *_, text in columns)),
+        Claim(level, not ahead, f"ahead: {', '.join(ahead) or 'none'}"),
+    ]
+
+
+def _beside_nearest(found: PeerRecords, peers: Sequence[str]) -> tuple[float, float, str]:
+    """Our average rank among these, the best of the others, and both in words."""
+    ranks = dict(zip(peers, found.ranking(peers, "score").averages, strict=True))
+    own = ranks.pop(_OURS)
+    nearest = min(ranks, key=ranks.__getitem__)
+    return own, ranks[nearest], f"{fixed(own, 2)}, {_title(nearest)} {fixed(ranks[nearest], 2)}"
 
 
 def _time_claims(found: PeerRecords) -> list[Claim]:
