@@ -49,15 +49,15 @@ class PeerRecords:
     Attributes
     ----------
     data, peers : list of str
-        Tables and estimators with any record, in their order of appearance.
+        Tables in alphabetical order, and estimators in their order of appearance, with any record.
 
     Examples
     --------
     >>> scores = {("wine", "a"): 0.9, ("wine", "b"): 0.8, ("iris", "a"): 0.7, ("iris", "b"): 0.9, ("digits", "a"): 0.5}
     >>> fits = [{"data": data, "peer": peer, "seed": 0, "score": score} for (data, peer), score in scores.items()]
     >>> found = PeerRecords(fits)
-    >>> found.comparable(["a", "b"]), found.ranking(["a", "b"], "score").averages
-    (['wine', 'iris'], [1.5, 1.5])
+    >>> found.comparable(["a", "b"]), found.ranks(["a", "b"])
+    (['iris', 'wine'], {'a': 1.5, 'b': 1.5})
     """
 
     def __init__(self, records: Sequence[Record]) -> None:
@@ -65,7 +65,7 @@ class PeerRecords:
         self._seeds: dict[tuple[str, str], set[int]] = {}
         for data, peer, seed in self._fits:
             self._seeds.setdefault((data, peer), set()).add(seed)
-        self.data = list(dict.fromkeys(record["data"] for record in records))
+        self.data = sorted({record["data"] for record in records})
         self.peers = list(dict.fromkeys(record["peer"] for record in records))
 
     def peers_of(self, data: str) -> list[str]:
@@ -97,7 +97,11 @@ class PeerRecords:
         deviations = [stdev(scores) for scores in map(known, by_table) if len(scores) > 1]
         return median(deviations) if deviations else None
 
-    def ranking(self, peers: Sequence[str], key: str) -> Ranking:
+    def ranks(self, peers: Sequence[str], key: str = "score") -> dict[str, float]:
+        """Average ranks by `ranking`."""
+        return dict(zip(peers, self.ranking(peers, key).averages, strict=True))
+
+    def ranking(self, peers: Sequence[str], key: str = "score") -> Ranking:
         """Ranks by their means over the splits that all of these have tried; who failed on one is last."""
         losses = []
         for data in self.comparable(peers, key):

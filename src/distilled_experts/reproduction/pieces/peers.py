@@ -33,19 +33,17 @@ def _title(peer: str) -> str:
 def _peers(records: Sequence[Record]) -> Finding:
     places = list(ESTIMATORS)
     found = PeerRecords(sorted(records, key=lambda record: places.index(record["peer"])))
-    found.data.sort()
     parts = [_summary(found), _explanation(found, records), "Accuracy in percent, or R² × 100 (†):"]
     parts += [_scores(found, found.data, "score"), "Log loss, no probability below 1e-7:"]
     parts += [_scores(found, [data for data in found.data if found.has(data, "log_loss")], "log_loss")]
     parts += [f"- {r['data']}, seed {r['seed']}, {_title(r['peer'])}: {r['failed']}" for r in records if _FAILED in r]
-    return Finding("\n\n".join(parts), _claims(found), {"ranks": partial(_draw, found)})
+    return Finding("\n\n".join(parts), [*_rank_claims(found), *_time_claims(found)], {"ranks": partial(_draw, found)})
 
 
 def _summary(found: PeerRecords) -> str:
     """A row for every estimator, the best rank first."""
     groups = found.groups()
-    ranks = [dict(zip(peers, found.ranking(peers, "score").averages, strict=True)) for peers in groups]
-    by_loss = dict(zip(found.peers, found.ranking(found.peers, "log_loss").averages, strict=True))
+    ranks, by_loss = [found.ranks(peers) for peers in groups], found.ranks(found.peers, "log_loss")
     heads = ["estimator", *(f"average rank, {_splits(found, peers)}" for peers in groups)]
     rows = []
     for i in np.argsort(list(ranks[0].values()), kind="stable"):
@@ -64,7 +62,7 @@ def _splits(found: PeerRecords, peers: Sequence[str]) -> str:
 
 
 def _explanation(found: PeerRecords, records: Sequence[Record]) -> str:
-    ranking = found.ranking(found.peers, "score")
+    ranking = found.ranking(found.peers)
     threads = " or ".join(str(n) for n in sorted({record["threads"] for record in records}))
     versions = sorted({f"{ESTIMATORS[record['peer']].package} {record['version']}" for record in records})
     difference = fixed(ranking.critical_difference, 2)
@@ -98,23 +96,14 @@ def _cell(mean: float | None, best: float | None, key: str) -> str:
     return f"**{text}**" if mean == best else text
 
 
-def _claims(found: PeerRecords) -> list[Claim]:
-    return [*_rank_claims(found), *_time_claims(found)]
-
-
 def _rank_claims(found: PeerRecords) -> list[Claim]:
     best = "The average rank of MoDE is the best of all in every column"
     level = "No other estimator is significantly better over the tables (Nemenyi, average ranks)"
     if _OURS not in found.peers or len(found.peers) < 2 or len(found.comparable(found.peers)) < 2:
         return [Claim(text, None, "too few tables or estimators") for text in (best, level)]
-    ranking = found.ranking(found.peers, "score")
-    assert ranking.critical_difference is not None
-    own = ranking.averages[found.peers.index(_OURS)]
-    ahead = [
-        _title(peer)
-        for peer, rank in zip(found.peers, ranking.averages, strict=True)
-        if own - rank > ranking.critical_difference
-    ]
+    ranks, difference = found.ranks(found.peers), found.ranking(found.peers).critical_difference
+    assert difference is not None
+    ahead = [_title(peer) for peer, rank in ranks.items() if ranks[_OURS] - rank > difference]
     columns = [_beside_nearest(found, peers) for peers in found.groups() if _OURS in peers and len(peers) > 1]
     return [
         Claim(best, all(own < other for own, other, _ in columns), "; ".join(text for *_, text in columns)),
@@ -124,7 +113,7 @@ def _rank_claims(found: PeerRecords) -> list[Claim]:
 
 def _beside_nearest(found: PeerRecords, peers: Sequence[str]) -> tuple[float, float, str]:
     """Our average rank among these, the best of the others, and both in words."""
-    ranks = dict(zip(peers, found.ranking(peers, "score").averages, strict=True))
+    ranks = found.ranks(peers)
     own = ranks.pop(_OURS)
     nearest = min(ranks, key=ranks.__getitem__)
     return own, ranks[nearest], f"{fixed(own, 2)}, {_title(nearest)} {fixed(ranks[nearest], 2)}"
@@ -147,10 +136,10 @@ def _time_claims(found: PeerRecords) -> list[Claim]:
 def _draw(found: PeerRecords) -> Figure:
     from distilled_experts.report import figures
 
-    ranking = found.ranking(found.peers, "score")
-    ranks = {_title(peer): rank for peer, rank in zip(found.peers, ranking.averages, strict=True)}
+    ranks = {_title(peer): rank for peer, rank in found.ranks(found.peers).items()}
     own = [e.title for e in ESTIMATORS.values() if e.package == ESTIMATORS[_OURS].package]
-    return figures.average_ranks(ranks, ranking.critical_difference, len(found.comparable(found.peers)), ours=own)
+    difference = found.ranking(found.peers).critical_difference
+    return figures.average_ranks(ranks, difference, len(found.comparable(found.peers)), ours=own)
 
 
 PIECES = (
