@@ -113,7 +113,7 @@ shares = {"dense": [right(model, operation) for operation in "+-"]}
 # Four experts in each layer, of which two see a token. They answer as the dense model did, up to a little noise that
 # sets them apart.
 
-swap(model, n_experts=4, top_k=2, alpha=0.1)
+swap(model, n_experts=4, top_k=2, alpha=0.01)
 print("now mixtures:", *model.config.mixtures["feed_forwards"])
 shares["as a mixture,\nnot yet trained"] = [right(model, operation) for operation in "+-"]
 

@@ -84,15 +84,19 @@ _MODEL = _options(
     _choice("--distance", "mse", "relative", "kl", "cosine", default="mse", text="Between expert and teacher."),
     _choice("--teacher", "mean", "gate", "peers", "leave_one_out", default="mean", text="What experts learn from."),
     click.option(
-        "--epochs", type=int, help="Epochs at most; default 200, of images 20, of `mode fit` 40 to 200 by the rows."
+        "--epochs",
+        type=int,
+        help="Epochs at most; default 200, images 20, translation 10, `mode fit` 40 to 200 by the rows.",
     ),
     click.option(
         "--patience",
         type=int,
         help="Epochs without a better validation loss that end a model; default 20, of `mode fit` 30.",
     ),
-    click.option("--lr", type=float, help="Learning rate of Adam; default 0.003."),
-    click.option("--batch-size", type=int, help="Rows in a step, about; default 128."),
+    click.option("--lr", type=float, help="Learning rate of Adam; default 0.003, images 0.002."),
+    click.option(
+        "--batch-size", type=int, help="Rows in a step, about; default 128, images 64, translation 1,250 tokens."
+    ),
     click.option("--device", default="cpu", show_default=True, help="cpu, or an accelerator that torch finds."),
     click.option(
         "--config",

@@ -39,16 +39,16 @@ def _multi_view(records: Sequence[Record]) -> Finding:
 
 def _claims(record: Record) -> Iterator[Claim]:
     many, one = record["studies"]
-    gate = f"{record['gate']} gate"
-    known, score = _means(many, "views"), _means(many, "score")
-    place = many["alpha"].index(_FIXED_ALPHA)
+    gate, place = f"({record['gate']} gate)", many["alpha"].index(_FIXED_ALPHA)
+    known, score, known_of_one = _means(many, "views"), _means(many, "score"), _means(one, "views")
+    views, scores, views_of_one = (f"{values[0]:.1f} → {values[place]:.1f}" for values in (known, score, known_of_one))
     text = f"With all views in each sample experts learn more of them at α = {_FIXED_ALPHA:g}, and the mixture gains"
-    views, scores = (f"{values[0]:.1f} → {values[place]:.1f}" for values in (known, score))
-    yield Claim(
-        f"{text} ({gate})", known[place] > known[0] and score[place] > score[0], f"views {views}, accuracy {scores}"
-    )
+    gains = known[place] > known[0] and score[place] > score[0]
+    yield Claim(f"{text} {gate}", gains, f"views {views}, accuracy {scores}")
+    text = f"With one view in each sample experts learn no more of them at α = {_FIXED_ALPHA:g}"
+    yield Claim(f"{text} {gate}", known_of_one[place] <= known_of_one[0], f"views {views_of_one}")
     above = [found["mean"] > 0 and (found["p"] or 0.0) < LEVEL for found in one["difference"][1:]]
-    text = f"With one view in each sample there is no significant gain at any α ({gate})"
+    text = f"With one view in each sample there is no significant gain at any α {gate}"
     yield Claim(text, not any(above), f"{sum(above)} of {len(above)} α gain")
 
 
