@@ -76,6 +76,26 @@ def test_polars_frames_and_sparse_matrices_give_what_arrays_give():
     np.testing.assert_array_equal(MoDEClassifier(**FAST).fit(sparse, y).predict_proba(sparse), expected)
 
 
+@pytest.mark.parametrize(
+    ("labels", "parameters"),
+    [
+        ([1, 2, 10], {"class_weight": {1: 1.0, 2: 2.0, 10: 3.0}}),
+        ([False, True, True], {"class_weight": {False: 1.0, True: np.float64(2.0)}}),
+        ([0, 1, 2], {"class_weight": {np.int64(0): 1, np.int64(1): 2, np.int64(2): 3}}),
+        (["a", "b", "c"], {"class_weight": "balanced", "hidden": np.int64(5), "alpha": [np.float32(0.5), 0.25]}),
+        ([0, 1, 2], {"early_stopping": np.bool_(False), "random_state": np.int64(3)}),
+    ],
+)
+def test_saved_parameters_come_back_as_they_were(labels, parameters, tmp_path):
+    X, y = load_iris(return_X_y=True)
+    y = np.array(labels)[y]
+    model = MoDEClassifier(**FAST).set_params(**parameters).fit(X, y)
+    model.save(tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    assert loaded.get_params() == model.get_params()
+    np.testing.assert_array_equal(clone(loaded).fit(X, y).predict_proba(X), model.predict_proba(X))
+
+
 @pytest.mark.parametrize("estimator", [MoDEClassifier(**FAST), MoDERegressor(**FAST)])
 def test_saved_models_predict_the_same_bits(estimator, mixed, tmp_path):
     X, y = mixed

@@ -13,7 +13,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import LabelSmoother
 
 from distilled_experts.errors import InvalidParameterError
-from distilled_experts.transformers import DistillationCallback, DistillationTrainerMixin, attach
+from distilled_experts.transformers import DistillationCallback, DistillationTrainerMixin, attach, detach
 
 ALPHA = 0.7
 
@@ -180,3 +180,15 @@ def test_the_callback_wants_an_attached_model(tmp_path: Path) -> None:
         trainer.train()
     with pytest.raises(InvalidParameterError, match="threshold"):
         DistillationCallback(threshold=1.0)
+
+
+def test_evaluation_goes_on_where_distillation_has_been_taken_off(tmp_path: Path) -> None:
+    data = rows_of(batch())
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path), use_cpu=True, report_to="none", disable_tqdm=True, max_steps=1
+    )
+    model = attach(tiny(), ALPHA)
+    trainer = Trainer(model, arguments, train_dataset=data, eval_dataset=data, callbacks=[DistillationCallback()])
+    trainer.train()
+    detach(model)
+    assert trainer.evaluate()["eval_loss"] > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +21,8 @@ __all__ = ["describe", "restore"]
 Arrays = dict[str, NDArray[Any]]
 Model = TypeVar("Model")
 
+# What has no place in a file, or is told otherwise.
+_LEFT_OUT = ("random_state", "callbacks")
 _FITTED = ("alpha_", "weight_decay_", "n_iter_", "history_", "n_features_in_")
 
 
@@ -28,18 +31,30 @@ def describe(model: Any) -> tuple[dict[str, Any], Arrays]:
     states = {"preprocessor": model.preprocessor_.to_state(), "target": model.target_.to_state()}
     arrays = {f"{part}.{name}": array for part, (_, parts) in states.items() for name, array in parts.items()}
     arrays |= {f"network.{name}": p.detach().cpu().numpy() for name, p in model.network_.state_dict().items()}
-    parameters = {n: v.tolist() if isinstance(v, np.ndarray) else v for n, v in model.get_params().items()}
-    seed = model.random_state if isinstance(model.random_state, int) else None
+    parameters = {name: _plain(value) for name, value in model.get_params().items() if name not in _LEFT_OUT}
+    if isinstance(parameters.get("class_weight"), dict):
+        # Keys in JSON are words, classes need not be.
+        parameters["class_weight"] = [[_plain(label), weight] for label, weight in parameters["class_weight"].items()]
+    seed = int(model.random_state) if isinstance(model.random_state, Integral) else None
     description = {
         "class": type(model).__name__,
         "version": __version__,
-        "parameters": {**parameters, "random_state": seed, "callbacks": None},
+        "parameters": {**parameters, "random_state": seed},
         "fitted": {name: getattr(model, name) for name in _FITTED},
         "alpha_path": None if model.alpha_path_ is None else list(model.alpha_path_.items()),
         "feature_names": list(getattr(model, "feature_names_in_", [])) or None,
         **{part: state for part, (state, _) in states.items()},
     }
     return description, arrays
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as JSON has it; numbers may be NumPy's, as in a grid of `numpy.arange`."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {label: _plain(weight) for label, weight in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def restore(kind: type[Model], description: dict[str, Any], arrays: Arrays) -> Model:
@@ -54,7 +69,10 @@ def restore(kind: type[Model], description: dict[str, Any], arrays: Arrays) -> M
     def part(prefix: str) -> Arrays:
         return {k.removeprefix(f"{prefix}."): v for k, v in arrays.items() if k.startswith(f"{prefix}.")}
 
-    model: Any = kind(**description["parameters"])
+    parameters = dict(description["parameters"])
+    if isinstance(parameters.get("class_weight"), list):
+        parameters["class_weight"] = dict(map(tuple, parameters["class_weight"]))
+    model: Any = kind(**parameters)
     check_parameters(model, model._task)
     target = ClassTarget if model._task == "classification" else RegressionTarget
     model.target_ = target.from_state(description["target"], part("target"))

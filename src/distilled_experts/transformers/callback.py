@@ -61,9 +61,11 @@ class DistillationCallback(TrainerCallback):
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Add the figures to a training log, and begin anew."""
-        distillation, logs = attached(kwargs["model"]), kwargs["logs"]
+        logs = kwargs["logs"]
+        # Evaluation logs, too, and may come after `detach`.
         if "loss" not in logs:
             return
+        distillation = attached(kwargs["model"])
         summaries = {i: monitor.summary() for i, monitor in distillation.monitors.items() if monitor.seen}
         figures = {f"mixture_{i}/{name}": value for i, summary in summaries.items() for name, value in summary.items()}
         total = sum(distillation.alphas[i] * summary["distillation_loss"] for i, summary in summaries.items())
