@@ -32,9 +32,6 @@ def describe(model: Any) -> tuple[dict[str, Any], Arrays]:
     arrays = {f"{part}.{name}": array for part, (_, parts) in states.items() for name, array in parts.items()}
     arrays |= {f"network.{name}": p.detach().cpu().numpy() for name, p in model.network_.state_dict().items()}
     parameters = {name: _plain(value) for name, value in model.get_params().items() if name not in _LEFT_OUT}
-    if isinstance(parameters.get("class_weight"), dict):
-        # Keys in JSON are words, classes need not be.
-        parameters["class_weight"] = [[_plain(label), weight] for label, weight in parameters["class_weight"].items()]
     seed = int(model.random_state) if isinstance(model.random_state, Integral) else None
     description = {
         "class": type(model).__name__,
@@ -53,7 +50,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if isinstance(value, dict):
-        return {label: _plain(weight) for label, weight in value.items()}
+        # Pairs, for keys in JSON are words, and classes need not be.
+        return _plain(list(value.items()))
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
